@@ -1,0 +1,172 @@
+"""The product's own exceptions: one per problem that a user can meet, each saying what to do next.
+
+All descend from `TemporalPairsError`; the command line prints their text and nothing else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class TemporalPairsError(Exception):
+    """The root of every error that this package raises on purpose."""
+
+
+class OptionError(TemporalPairsError, ValueError):
+    """An argument has a value that does not fit; the text names the value and those that would."""
+
+
+class RawDataError(TemporalPairsError):
+    """A raw annotation file cannot be used.
+
+    Args:
+        path: the file.
+        found: what is wrong with it, as a phrase.
+        expected: what a good file has there.
+        place: the line, frame or track within the file.
+        remedy: what to do; by default, to fetch the file again.
+    """
+
+    def __init__(self, path: str | Path, found: str, expected: str, *, place: str = "", remedy: str = "") -> None:
+        where = f"{path}, {place}" if place else f"{path}"
+        remedy = remedy or "Mend the file or fetch it again from its publisher."
+        super().__init__(f"{where}: {found}.\n  Expected {expected}. {remedy}")
+        self.path = Path(path)
+        self.place = place
+
+
+class MaskFormatError(TemporalPairsError, ValueError):
+    """A run-length encoding is malformed; readers turn it into a `RawDataError` with file and line.
+
+    Args:
+        problem: what is wrong, as a phrase.
+        index: which of several masks it is.
+    """
+
+    def __init__(self, problem: str, *, index: int = 0) -> None:
+        super().__init__(problem)
+        self.index = index
+
+
+class StoreError(TemporalPairsError):
+    """The root of errors about a store.
+
+    Args:
+        path: the store.
+        problem: what is wrong, as a phrase.
+        remedy: what to do, as a sentence.
+    """
+
+    def __init__(self, path: str | Path, problem: str, remedy: str) -> None:
+        super().__init__(f"{path}: {problem}.\n  {remedy}")
+        self.path = Path(path)
+
+
+class StoreNotFoundError(StoreError, FileNotFoundError):
+    """There is no store at the path."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(
+            path,
+            "there is no store here",
+            "Give the path of a NAME.zarr folder or a NAME.h5 file, or make one: temporal-pairs build --help",
+        )
+
+
+class StoreExistsError(StoreError, FileExistsError):
+    """The target of a build exists already; nothing was touched."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path, "exists already and was left as it is", "Choose another --out, or delete it first.")
+
+
+class NotAStoreError(StoreError):
+    """What lies at the path is something else than a store of this package."""
+
+    def __init__(self, path: str | Path, found: str) -> None:
+        super().__init__(
+            path,
+            f"is not a temporal-pairs store ({found})",
+            "Give the path of a NAME.zarr folder or a NAME.h5 file that temporal-pairs wrote.",
+        )
+
+
+class StoreCorruptError(StoreError):
+    """A store of this package is damaged or incomplete; nothing of it was used."""
+
+    def __init__(self, path: str | Path, problem: str) -> None:
+        super().__init__(
+            path,
+            problem,
+            "Delete it and make it again: temporal-pairs build …, or load again to download it afresh.",
+        )
+
+
+class StoreVersionError(StoreError):
+    """The store's schema is newer than this package reads."""
+
+    def __init__(self, path: str | Path, found: object, supported: int) -> None:
+        super().__init__(
+            path,
+            f"has schema version {found}; this package reads versions up to {supported}",
+            "Upgrade it: pip install --upgrade temporal-pairs",
+        )
+
+
+class ReleasedFileError(TemporalPairsError):
+    """A released file (the pickle or the CSV) cannot be read as what it should be; nothing in it was executed."""
+
+    def __init__(self, path: str | Path, found: str, *, place: str = "") -> None:
+        where = f"{path}, {place}" if place else f"{path}"
+        super().__init__(
+            f"{where}: {found}.\n  The file is damaged or is not the released one, and nothing in it was executed. "
+            "Delete it and download it again."
+        )
+        self.path = Path(path)
+
+
+class DownloadError(TemporalPairsError):
+    """A download failed for good; the text tells the manual way out.
+
+    Args:
+        problem: what went wrong, as a phrase.
+        url: the address that a person can open in a browser.
+        filename: the name that the file must have.
+        folder: the folder to put it in.
+        size: the expected size in bytes, where the record's metadata could be read.
+        md5: the expected MD5, likewise.
+    """
+
+    def __init__(
+        self, problem: str, *, url: str, filename: str, folder: str | Path, size: int | None = None, md5: str | None = None
+    ) -> None:
+        lines = [
+            f"{filename} could not be downloaded: {problem}.",
+            "  By hand:",
+            f"  1. open {url}",
+            f"  2. download {filename}"
+            + (f" ({size:,} bytes, MD5 {md5})" if size is not None and md5 else " (its size and MD5 are on that page)"),
+            f"  3. put it into {folder}",
+            "  4. call again; the file is found there, checked and converted.",
+            '  To try things offline, use the synthetic sample: source="sample".',
+        ]
+        super().__init__("\n".join(lines))
+        self.url = url
+        self.folder = Path(folder)
+        self.size = size
+        self.md5 = md5
+
+
+class SourceMissingError(TemporalPairsError):
+    """A released dataset is not on this machine and the caller asked not to download it."""
+
+    def __init__(self, title: str, store: Path, filename: str) -> None:
+        super().__init__(
+            f"{title} is not at {store}, and download=False.\n"
+            f"  Load it with download=True, pass another root, put {filename} into {store.parent}, "
+            'or use the synthetic sample: source="sample".'
+        )
+
+
+class DatasetWarning(UserWarning):
+    """A dataset differs from what was published of it, but is usable."""

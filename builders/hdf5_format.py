@@ -1,0 +1,126 @@
+"""The store as an HDF5 file: gzip and Fletcher-32, and a SHA-256 of the whole file in its user block.
+
+Only `store` calls this. The library reads its own metadata unchecked, and a flipped bit there can make it allocate
+without bound or crash; so the first 512 bytes, which HDF5 leaves to the user, hold the digest of all that follows, and
+no file is handed to the library before it matches. Other HDF5 readers skip the block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from temporalpairs.builders.errors import NotAStoreError, StoreCorruptError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_USER_BLOCK = 512  # the smallest that HDF5 allows
+_MAGIC = b"temporal-pairs store, SHA-256 of the bytes from 512 on: "
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_ROWS_PER_CHUNK = 8192
+_GZIP_LEVEL = 4  # h5py's default
+
+
+def write(path: Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> None:
+    """Write arrays and attributes into a new file."""
+    import h5py
+
+    # The format of HDF5 1.10 admits attributes over 64 KiB (a list of thousands of source files).
+    with h5py.File(path, "x", userblock_size=_USER_BLOCK, libver=("v110", "v110")) as file:
+        for key, value in attributes.items():
+            file.attrs[key] = _encode(value)
+        for name, array in arrays.items():
+            file.create_dataset(
+                name,
+                data=array,
+                chunks=(min(_ROWS_PER_CHUNK, len(array)), *array.shape[1:]),
+                compression="gzip",
+                compression_opts=_GZIP_LEVEL,
+                fletcher32=True,
+                track_times=False,
+            )
+    block = _user_block(_digest(path))
+    with path.open("r+b") as raw:
+        raw.write(block)
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Check the whole file and read its attributes.
+
+    Raises:
+        NotAStoreError: the file is no HDF5 file of this package.
+        StoreCorruptError: its bytes are not those that were written.
+    """
+    import h5py
+
+    _check(path)
+    with h5py.File(path, "r", locking=False) as file:
+        return {key: _decode(value) for key, value in file.attrs.items()}
+
+
+def read(path: Path, described: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Read the arrays that the manifest describes.
+
+    Raises:
+        StoreCorruptError: one is missing, damaged, or not as described.
+    """
+    import h5py
+
+    _check(path)
+    arrays = {}
+    with h5py.File(path, "r", locking=False) as file:
+        for name, description in described.items():
+            array = file.get(name)
+            if (
+                not isinstance(array, h5py.Dataset)
+                or list(array.shape) != description["shape"]
+                or array.dtype != np.dtype(description["dtype"])
+            ):
+                raise StoreCorruptError(path, f"array {name!r} is not the one that the manifest describes")
+            arrays[name] = array[...]
+    return arrays
+
+
+def _check(path: Path) -> None:
+    """Compare the user block with the bytes that follow."""
+    try:
+        with path.open("rb") as raw:
+            block = raw.read(_USER_BLOCK)
+            signature = raw.read(len(_HDF5_SIGNATURE))
+        digest = _digest(path)
+    except OSError as error:
+        raise StoreCorruptError(path, f"cannot be read ({error})") from error
+    if block == _user_block(digest):
+        return
+    if block.startswith(_MAGIC) or signature == _HDF5_SIGNATURE:
+        raise StoreCorruptError(path, "its bytes are damaged (SHA-256 differs from the one in its user block)")
+    raise NotAStoreError(path, "a file that is no HDF5 store of this package")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as raw:
+        raw.seek(_USER_BLOCK)
+        return hashlib.file_digest(raw, "sha256").hexdigest()
+
+
+def _user_block(digest: str) -> bytes:
+    return (_MAGIC + digest.encode("ascii") + b"\n").ljust(_USER_BLOCK, b"\0")
+
+
+_JSON_STARTS = ("{", "[", '"')
+
+
+def _encode(value: Any) -> Any:
+    """Keep text and numbers as they are, for h5dump's readers, and all else as JSON text."""
+    plain = isinstance(value, int) or (isinstance(value, str) and not value.startswith(_JSON_STARTS))
+    return value if plain else json.dumps(value)
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return json.loads(value) if value.startswith(_JSON_STARTS) else value

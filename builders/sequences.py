@@ -1,0 +1,62 @@
+"""Sequences in memory, as a store keeps them: all frames one after the other, and a table of where each begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int64, UInt8
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TABLE_COLUMNS = ("video", "track", "window", "first_frame", "category")
+UNKNOWN = -1  # in a column of the table: the source does not say
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sequences:
+    """Runs of consecutive frames.
+
+    Attributes:
+        frames: bit-packed 64×64 masks (`numpy.packbits` of the row-major image), or None where the dataset has none.
+        factors: float32 or float64, one row a frame; positions and sizes as the dataset defines them.
+        start: first row of each sequence; the last entry is the number of rows.
+        video: index of the video in the build, or -1 where the source does not say.
+        track: the object's id within its video, or -1.
+        window: index of the crop of the image, from the left, or -1.
+        first_frame: the source's number of the first frame, or -1.
+        category: the object's category id, or -1.
+    """
+
+    frames: UInt8[np.ndarray, "rows 512"] | None
+    factors: Float[np.ndarray, "rows factors"]
+    start: Int64[np.ndarray, "sequences+1"]
+    video: Int64[np.ndarray, "sequences"]
+    track: Int64[np.ndarray, "sequences"]
+    window: Int64[np.ndarray, "sequences"]
+    first_frame: Int64[np.ndarray, "sequences"]
+    category: Int64[np.ndarray, "sequences"]
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, "sequences"]:
+        """Frames of each sequence."""
+        return np.diff(self.start)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Sequences]) -> Sequences:
+        """Join the sequences of several videos; part i becomes video i."""
+        offsets = np.cumsum([0] + [len(part.factors) for part in parts])
+        frames = [part.frames for part in parts if part.frames is not None]
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in TABLE_COLUMNS[1:]}
+        return cls(
+            frames=np.concatenate(frames) if frames else None,
+            factors=np.concatenate([part.factors for part in parts]),
+            start=np.concatenate([part.start[:-1] + o for part, o in zip(parts, offsets, strict=False)] + [offsets[-1:]]),
+            video=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+            **columns,
+        )

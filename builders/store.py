@@ -1,0 +1,202 @@
+"""The store: one schema for both datasets, as a zarr v3 folder or an HDF5 file, checked whenever it is read.
+
+`write_store` publishes atomically; `read_store` returns a store whose every array has the SHA-256 that its manifest
+states, or raises. DATASETS.md lists arrays and attributes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from temporalpairs.builders import hdf5_format, zarr_format
+from temporalpairs.builders.errors import (
+    NotAStoreError,
+    OptionError,
+    StoreCorruptError,
+    StoreNotFoundError,
+    StoreVersionError,
+)
+from temporalpairs.builders.publish import publishing
+from temporalpairs.builders.sequences import TABLE_COLUMNS, Sequences
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SCHEMA_VERSION = 1
+PACKED_BYTES = 512  # a 64×64 mask, eight pixels a byte
+
+StoreFormat = Literal["zarr", "hdf5"]
+_SUFFIXES: dict[StoreFormat, str] = {"zarr": ".zarr", "hdf5": ".h5"}
+_MODULES: dict[StoreFormat, ModuleType] = {"zarr": zarr_format, "hdf5": hdf5_format}
+_MANIFEST_DIGEST = "manifest_sha256"
+
+Attributes = dict[str, Any]
+"""What a store says of itself: JSON values under text keys."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """A store that was read whole and found intact.
+
+    Attributes:
+        path: where it lies.
+        attributes: its manifest; see DATASETS.md.
+        sequences: its arrays.
+    """
+
+    path: Path
+    attributes: Attributes
+    sequences: Sequences
+
+
+def store_path(out: str | Path, format: StoreFormat | None = None) -> tuple[Path, StoreFormat]:  # noqa: A002 - the public name
+    """Settle the path and the format of a new store.
+
+    Args:
+        out: the path; a missing ``.zarr`` or ``.h5`` is added.
+        format: by default what the suffix says, and zarr without one.
+
+    Raises:
+        OptionError: the format is unknown or contradicts the suffix.
+    """
+    out = Path(out)
+    by_suffix = {suffix: name for name, suffix in _SUFFIXES.items()}.get(out.suffix)
+    format = format or by_suffix or "zarr"  # noqa: A001
+    if format not in _SUFFIXES:
+        raise OptionError(f"format={format!r} is unknown; the formats are {', '.join(_SUFFIXES)}.")
+    if by_suffix is None:
+        return out.with_name(out.name + _SUFFIXES[format]), format
+    if by_suffix != format:
+        raise OptionError(f"{out} ends in {out.suffix}, but format={format!r} was asked for; drop one of the two.")
+    return out, format
+
+
+def write_store(out: str | Path, sequences: Sequences, attributes: Attributes, format: StoreFormat | None = None) -> Path:  # noqa: A002
+    """Write a store and publish it atomically.
+
+    Args:
+        out: its path; a missing suffix is added.
+        sequences: the arrays.
+        attributes: title, licence and so on; schema version, counts and digests are added here.
+        format: by default what the suffix says, and zarr without one.
+
+    Returns:
+        The path of the store.
+
+    Raises:
+        OptionError: the format is unknown or contradicts the suffix, or there are no sequences.
+        StoreExistsError: there is something at the path.
+    """
+    path, format = store_path(out, format)  # noqa: A001
+    if not len(sequences):
+        raise OptionError(f"{path} was not written: there is not one sequence to put into it.")
+    arrays = _arrays(sequences)
+    manifest = _manifest(sequences, arrays, attributes)
+    with publishing(path) as built:
+        _MODULES[format].write(built, arrays, manifest)
+    return path
+
+
+def read_store(path: str | Path) -> Store:
+    """Read a store into memory and check all of it.
+
+    Raises:
+        StoreNotFoundError: there is nothing at the path.
+        NotAStoreError: something else is there.
+        StoreVersionError: the store was written by a later version of this package.
+        StoreCorruptError: the store is damaged or incomplete.
+    """
+    path = Path(path)
+    attributes = read_attributes(path)
+    described = attributes["arrays"]
+    arrays = _module_of(path).read(path, described)
+    for name, array in arrays.items():
+        if _digest(array) != described[name]["sha256"]:
+            raise StoreCorruptError(path, f"array {name!r} is damaged (SHA-256 differs from the manifest)")
+    return Store(path, attributes, _sequences(path, arrays))
+
+
+def read_attributes(path: str | Path) -> Attributes:
+    """Read and check the manifest of a store, and none of its arrays.
+
+    Raises:
+        StoreError: as `read_store`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise StoreNotFoundError(path)
+    attributes: Attributes = _module_of(path).read_attributes(path)
+    found = attributes.get("schema_version")
+    if "schema_version" not in attributes or "arrays" not in attributes:
+        raise NotAStoreError(path, "its attributes are not those of one")
+    if isinstance(found, int) and found > SCHEMA_VERSION:
+        raise StoreVersionError(path, found, SCHEMA_VERSION)
+    if found != SCHEMA_VERSION or _manifest_digest(attributes) != attributes.get(_MANIFEST_DIGEST):
+        raise StoreCorruptError(path, "its attributes are damaged (SHA-256 differs from the manifest)")
+    return attributes
+
+
+def _module_of(path: Path) -> ModuleType:
+    return zarr_format if path.is_dir() else hdf5_format
+
+
+def _arrays(sequences: Sequences) -> dict[str, np.ndarray]:
+    arrays = {} if sequences.frames is None else {"frames": sequences.frames}
+    arrays |= {"factors": sequences.factors, "sequence/start": sequences.start}
+    arrays |= {f"sequence/{name}": getattr(sequences, name) for name in TABLE_COLUMNS}
+    return {name: np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for name, array in arrays.items()}
+
+
+def _sequences(path: Path, arrays: dict[str, np.ndarray]) -> Sequences:
+    columns = {name: arrays.get(f"sequence/{name}") for name in ("start", *TABLE_COLUMNS)}
+    factors, frames, start = arrays.get("factors"), arrays.get("frames"), columns["start"]
+    if factors is None or any(column is None for column in columns.values()) or start is None:
+        raise StoreCorruptError(path, "an array that every store has is missing from its manifest")
+    fits = (
+        start[0] == 0
+        and start[-1] == len(factors)
+        and bool(np.all(np.diff(start) > 0))
+        and all(len(arrays[f"sequence/{name}"]) == len(start) - 1 for name in TABLE_COLUMNS)
+        and (frames is None or frames.shape == (len(factors), PACKED_BYTES))
+    )
+    if not fits:
+        raise StoreCorruptError(path, "its arrays do not fit together")
+    return Sequences(frames=frames, factors=factors, **columns)  # type: ignore[arg-type]  # None was refused above
+
+
+def _manifest(sequences: Sequences, arrays: dict[str, np.ndarray], attributes: Attributes) -> Attributes:
+    known = sequences.track >= 0
+    tracks = np.unique(np.stack([sequences.video, sequences.track], axis=1)[known], axis=0)
+    manifest: Attributes = {
+        "schema_version": SCHEMA_VERSION,
+        **attributes,
+        "package_version": version("temporal-pairs"),
+        "counts": {
+            "videos": len(np.unique(sequences.video[sequences.video >= 0])),
+            "tracks": len(tracks),
+            "sequences": len(sequences),
+            "frames": len(sequences.factors),
+            "pairs": len(sequences.factors) - len(sequences),
+        },
+        "arrays": {
+            name: {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": _digest(array)}
+            for name, array in arrays.items()
+        },
+    }
+    return {**manifest, _MANIFEST_DIGEST: _manifest_digest(manifest)}
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def _manifest_digest(attributes: Attributes) -> str:
+    rest = {key: value for key, value in attributes.items() if key != _MANIFEST_DIGEST}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
