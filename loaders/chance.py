@@ -1,0 +1,62 @@
+"""Chance as a function of (seed, epoch, index): Philox4x32-10, the counter-based generator that cuRAND and torch use.
+
+No state is kept, so a draw does not depend on workers, batch size or the order of calls. Source: Salmon et al.,
+"Parallel random numbers: as easy as 1, 2, 3", SC 2011, table 2 and figure 4 (constants and rounds).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int64, UInt64
+
+_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+_WORDS = 4  # 32-bit words that one counter gives
+
+DELTA_T = 0
+"""The stream of frame distances; each use of chance has a stream of its own, so that none shifts another."""
+
+
+def philox(counter: UInt64[np.ndarray, "4 n"], key: tuple[int, int]) -> UInt64[np.ndarray, "4 n"]:
+    """Turn counters into random words; all are 32-bit values in 64-bit integers."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        first, second = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            (second >> _HALF) ^ c1 ^ np.uint64(k0),
+            second & _LOW,
+            (first >> _HALF) ^ c3 ^ np.uint64(k1),
+            first & _LOW,
+        )
+        k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
+    return np.stack([c0, c1, c2, c3])
+
+
+def words(seed: int, epoch: int, index: Int64[np.ndarray, "n"], stream: int, count: int) -> UInt64[np.ndarray, "n count"]:
+    """Draw 32-bit words for each index.
+
+    Args:
+        seed: 0 … 2⁶⁴ − 1, the generator's key.
+        epoch: 0 … 2³² − 1.
+        index: of the samples.
+        stream: which use of chance this is, 0 … 2¹⁶ − 1.
+        count: words for each index.
+    """
+    index = index.astype(np.uint64)
+    blocks = -(-count // _WORDS)
+    drawn = []
+    for block in range(blocks):
+        counter = np.empty((4, len(index)), np.uint64)
+        counter[0], counter[1] = index & _LOW, index >> _HALF
+        counter[2], counter[3] = epoch, stream << 16 | block
+        drawn.append(philox(counter, (seed & 0xFFFFFFFF, seed >> 32)).T)
+    return np.concatenate(drawn, axis=1)[:, :count] if drawn else np.empty((len(index), 0), np.uint64)
+
+
+def below(word: UInt64[np.ndarray, "n"], bound: Int64[np.ndarray, "n"] | int) -> Int64[np.ndarray, "n"]:
+    """Turn words into integers uniform on 0 … bound − 1, each off its share by less than one in 2³²."""
+    return ((word * np.asarray(bound).astype(np.uint64)) >> _HALF).astype(np.int64)

@@ -1,0 +1,48 @@
+"""What a dataset says of itself: title, licence, citation, provenance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """Facts that travel with a store.
+
+    Attributes:
+        title: the dataset's name.
+        edition: which edition of it this is: the release, the synthetic sample, or a build from raw annotations.
+        licence: of the data.
+        citation: BibTeX of the paper to cite.
+        homepage: where the dataset is published.
+        synthetic: whether the data were generated and are of nobody real.
+        factor_units: unit of each factor.
+        counts: videos, tracks, sequences, frames and pairs of the whole store.
+        provenance: source files with SHA-256, builder and its options, package version, notes.
+    """
+
+    title: str
+    edition: str
+    licence: str
+    citation: str
+    homepage: str
+    synthetic: bool
+    factor_units: tuple[str, ...]
+    counts: dict[str, int]
+    provenance: dict[str, Any]
+
+    @classmethod
+    def from_attributes(cls, attributes: dict[str, Any]) -> DatasetInfo:
+        """Read them from a store's manifest."""
+        return cls(
+            title=attributes["title"],
+            edition=attributes["edition"],
+            licence=attributes["licence"],
+            citation=attributes["citation"],
+            homepage=attributes["homepage"],
+            synthetic=attributes["synthetic"],
+            factor_units=tuple(attributes["factor_units"]),
+            counts=attributes["counts"],
+            provenance={key: attributes[key] for key in ("sources", "builder", "package_version", "notes")},
+        )

@@ -1,0 +1,82 @@
+"""Splits of a dataset: by source video where the store knows it, by contiguous blocks of sequences otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from jaxtyping import Int64
+
+from temporalpairs.builders.errors import OptionError
+from temporalpairs.builders.sequences import UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from temporalpairs.builders.sequences import Sequences
+
+Split = Literal["all", "train", "val", "test"]
+FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}  # shares of the frames
+
+
+def knows_videos(sequences: Sequences) -> bool:
+    """Tell whether every sequence says which video it comes from."""
+    return bool(np.all(sequences.video != UNKNOWN))
+
+
+def choose(sequences: Sequences, videos: Sequence[str], split: Split) -> Int64[np.ndarray, "chosen"]:
+    """Return the indices of the sequences of a split, ascending.
+
+    Args:
+        sequences: all of the dataset.
+        videos: the name of each video.
+        split: ``"all"``, ``"train"``, ``"val"`` or ``"test"``.
+
+    Raises:
+        OptionError: the split is unknown or has no sequence.
+    """
+    if split not in get_args(Split):
+        raise OptionError(f"split={split!r} is unknown; it is one of {', '.join(get_args(Split))}.")
+    if split == "all":
+        return np.arange(len(sequences))
+    if knows_videos(sequences):
+        frames = np.bincount(sequences.video, weights=sequences.lengths, minlength=len(videos))
+        assigned = np.array(assign_videos(videos, frames))[sequences.video]
+    else:
+        assigned = np.array(_assign_blocks(sequences))
+    chosen = np.flatnonzero(assigned == split)
+    if not chosen.size:
+        there = [name for name in FRACTIONS if np.any(assigned == name)]
+        raise OptionError(
+            f"split={split!r} is empty: {len(videos)} video(s) are too few for three splits. "
+            f"There is something in: all, {', '.join(there)}."
+        )
+    return chosen
+
+
+def assign_videos(videos: Sequence[str], frames: Sequence[float] | np.ndarray) -> list[str]:
+    """Assign whole videos to splits: a function of their names and numbers of frames alone.
+
+    The largest video comes first (by name among equals) and goes where the most frames are still missing; the last
+    ones go where there is none yet.
+    """
+    total = float(np.sum(frames))
+    missing = {name: share * total for name, share in FRACTIONS.items()}
+    empty = list(FRACTIONS)
+    assigned = [""] * len(videos)
+    order = sorted(range(len(videos)), key=lambda i: (-frames[i], videos[i]))
+    for position, i in enumerate(order):
+        candidates = empty if len(order) - position <= len(empty) else list(FRACTIONS)
+        split = max(candidates, key=lambda name: missing[name])
+        assigned[i] = split
+        missing[split] -= float(frames[i])
+        if split in empty:
+            empty.remove(split)
+    return assigned
+
+
+def _assign_blocks(sequences: Sequences) -> list[str]:
+    """Cut the list of sequences into three blocks; a sequence goes where its middle frame falls."""
+    middle = (sequences.start[:-1] + sequences.start[1:]) / 2 / sequences.start[-1]
+    borders = np.cumsum(list(FRACTIONS.values()))[:-1]
+    return [list(FRACTIONS)[i] for i in np.searchsorted(borders, middle, side="right")]

@@ -1,0 +1,115 @@
+"""Windows of sequences: which there are, which frames one shows in an epoch, and reading them, in plain NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64, UInt8
+
+from temporalpairs.builders.errors import OptionError
+from temporalpairs.loaders.chance import DELTA_T, below, words
+
+if TYPE_CHECKING:
+    from temporalpairs.builders.sequences import Sequences
+
+Boundary = Literal["clamp", "valid"]
+SIDE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class WindowOptions:
+    """How windows are drawn from sequences.
+
+    Attributes:
+        window: frames of a window, at least 2.
+        max_delta_t: two neighbouring frames of a window lie 1 … max_delta_t frames apart in their sequence.
+        boundary: what happens where a sequence ends sooner. ``"clamp"``: Δt is drawn from 1 … max_delta_t and then
+            shrinks to what fits, as in the reference, so that distances near an end are short more often.
+            ``"valid"``: Δt is drawn among those that fit.
+        seed: of the distances, 0 … 2⁶⁴ − 1.
+    """
+
+    window: int = 2
+    max_delta_t: int = 5
+    boundary: Boundary = "clamp"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.window < 2:
+            raise OptionError(f"window={self.window}: a window needs at least 2 frames.")
+        if self.max_delta_t < 1:
+            raise OptionError(f"max_delta_t={self.max_delta_t}: neighbouring frames are at least 1 apart.")
+        if self.boundary not in ("clamp", "valid"):
+            raise OptionError(f"boundary={self.boundary!r} is unknown; it is 'clamp' or 'valid'.")
+        if not 0 <= self.seed < 2**64:
+            raise OptionError(f"seed={self.seed} is out of range; it is 0 … 2**64 - 1.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """All windows of some sequences: one for each frame that enough frames of its sequence follow.
+
+    Attributes:
+        sequences: where frames and factors lie.
+        options: how windows are drawn.
+        first: row of the first frame of each window.
+        last: row of the last frame of its sequence.
+    """
+
+    sequences: Sequences
+    options: WindowOptions
+    first: Int64[np.ndarray, "windows"]
+    last: Int64[np.ndarray, "windows"]
+
+    @classmethod
+    def of(cls, sequences: Sequences, chosen: Int64[np.ndarray, "chosen"], options: WindowOptions) -> Windows:
+        """List the windows of the chosen sequences, in their order.
+
+        Raises:
+            OptionError: no sequence is long enough.
+        """
+        lengths = sequences.lengths[chosen]
+        counts = np.maximum(lengths - options.window + 1, 0)
+        if not counts.sum():
+            raise OptionError(
+                f"window={options.window}: no sequence has that many frames; the longest of {len(chosen)} has "
+                f"{lengths.max(initial=0)}."
+            )
+        start = np.repeat(sequences.start[chosen], counts)
+        within = np.arange(len(start)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return cls(sequences, options, start + within, np.repeat(sequences.start[chosen + 1] - 1, counts))
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def rows(self, index: Int64[np.ndarray, "n"], epoch: int) -> Int32[np.ndarray, "n window"]:
+        """Return the rows that windows show in an epoch: a function of seed, epoch and index alone."""
+        steps = self.options.window - 1
+        drawn = words(self.options.seed, epoch, index, DELTA_T, steps)
+        row, last = self.first[index], self.last[index]
+        out = np.empty((len(index), self.options.window), np.int32)
+        out[:, 0] = row
+        for step in range(steps):
+            # Every later step keeps at least one frame for itself, so no frame of a window repeats.
+            room = last - (steps - 1 - step) - row
+            if self.options.boundary == "clamp":
+                row = row + np.minimum(1 + below(drawn[:, step], self.options.max_delta_t), room)
+            else:
+                row = row + 1 + below(drawn[:, step], np.minimum(self.options.max_delta_t, room))
+            out[:, step + 1] = row
+        return out
+
+    def read(
+        self, rows: Int32[np.ndarray, "n window"]
+    ) -> tuple[UInt8[np.ndarray, "n window 1 64 64"], Float32[np.ndarray, "n window factors"]]:
+        """Read frames, 0 or 1, and factors of planned windows, in one gather."""
+        frames = self.sequences.frames
+        if frames is None:
+            raise OptionError("These sequences have no frames.")
+        pixels = np.unpackbits(frames[rows.ravel()], axis=1)
+        return (
+            pixels.reshape(*rows.shape, 1, SIDE, SIDE),
+            self.sequences.factors[rows].astype(np.float32, copy=False),
+        )
