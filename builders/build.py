@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -26,21 +26,11 @@ if TYPE_CHECKING:
     from temporalpairs.builders.tracks import SourceFile
 
 
-@dataclass(frozen=True, slots=True)
-class Edition:
-    """How a store introduces itself: see `kittimasks.facts.attributes`."""
-
-    edition: str = "built from raw annotations"
-    licence: str = facts.MOTS_LICENCE
-    notes: str = ""
-    synthetic: bool = False
-
-
 def build_kitti_masks(
     out: str | Path,
     mots: Sequence[str | Path],
     *,
-    format: StoreFormat | None = None,  # noqa: A002 - the public name
+    format: StoreFormat | None = None,
     jobs: int | None = None,
     executor: Executor | None = None,
     progress: bool = True,
@@ -49,7 +39,7 @@ def build_kitti_masks(
     windows: int = WINDOWS,
     drop_extreme_ids: bool = True,
     long_before_hole: bool = True,
-    edition: Edition | None = None,
+    edition: facts.Edition | None = None,
 ) -> Path:
     """Build a KITTI Masks store from MOTS annotations; the defaults reproduce the released dataset.
 
@@ -80,7 +70,7 @@ def build_kitti_masks(
         RawDataError: an annotation cannot be used; file and place are named. Nothing is written.
         StoreExistsError: there is something at ``out``. It stays as it is.
     """
-    path, format = store_path(out, format)  # noqa: A001
+    path, format = store_path(out, format)
     if os.path.lexists(path):
         raise StoreExistsError(path)
     options = CutOptions(
@@ -98,9 +88,9 @@ def build_kitti_masks(
             f"No sequence came out of {len(videos)} video(s): no wanted object shows at least {min_pixels} pixels in "
             "two frames in a row. Look at categories, min_pixels and windows."
         )
-    edition = edition or Edition()
+    edition = edition or facts.Edition()
     attributes = facts.attributes(
-        **asdict(edition),
+        edition,
         videos=[video.name for video in videos],
         sources=sources,
         builder={"name": "build_kitti_masks", "options": _json(options)},

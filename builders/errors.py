@@ -138,7 +138,14 @@ class DownloadError(TemporalPairsError):
     """
 
     def __init__(
-        self, problem: str, *, url: str, filename: str, folder: str | Path, size: int | None = None, md5: str | None = None
+        self,
+        problem: str,
+        *,
+        url: str,
+        filename: str,
+        folder: str | Path,
+        size: int | None = None,
+        md5: str | None = None,
     ) -> None:
         lines = [
             f"{filename} could not be downloaded: {problem}.",

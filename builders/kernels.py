@@ -59,7 +59,7 @@ def parse_mots_lines(text: Any, numbers: Any, spans: Any, line_numbers: Any) -> 
             if field < _FIELDS:
                 if cursor - token > _MAX_DIGITS:
                     return n, BAD_NUMBER, line
-                value = 0
+                value: Any = 0
                 for i in range(token, cursor):
                     digit = np.int64(text[i]) - 48
                     if digit < 0 or digit > 9:
@@ -108,7 +108,7 @@ def decode_strings(text: Any, spans: Any, pixels: Any, offsets: Any, counts: Any
     for i in range(spans.shape[0]):
         m = offsets[i]
         total = 0
-        value = np.int64(0)
+        value: Any = np.int64(0)
         groups = 0
         for j in range(spans[i, 0], spans[i, 1]):
             code = np.int64(text[j]) - 48
@@ -143,7 +143,7 @@ def encode_string(counts: Any, out: Any) -> int:
     """Write run lengths as a COCO compressed string (cocoapi, maskApi.c, rleToString); return its length in bytes."""
     n = 0
     for i in range(counts.size):
-        value = np.int64(counts[i])
+        value: Any = np.int64(counts[i])
         if i > 2:
             value -= np.int64(counts[i - 2])
         more = True
@@ -205,7 +205,15 @@ def label_runs(labels: Any, ids: Any, starts: Any, stops: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def measure_windows(
-    counts: Any, offsets: Any, which: Any, height: int, first_row: Any, first_column: Any, lefts: Any, side: int, sums: Any
+    counts: Any,
+    offsets: Any,
+    which: Any,
+    height: int,
+    first_row: Any,
+    first_column: Any,
+    lefts: Any,
+    side: int,
+    sums: Any,
 ) -> None:
     """Measure masks in windows of the shrunk image, without decoding them.
 
@@ -221,7 +229,7 @@ def measure_windows(
         sums: int64 [masks, windows, 3], filled with area, sum of rows, sum of columns.
     """
     for i in which:
-        pixel = np.int64(0)
+        pixel: Any = np.int64(0)
         for j in range(offsets[i], offsets[i + 1]):
             stop = pixel + np.int64(counts[j])
             if (j - offsets[i]) & 1 == 0:
@@ -277,7 +285,7 @@ def pack_windows(
     stride = side // 8
     for n in range(masks.size):
         i = masks[n]
-        pixel = np.int64(0)
+        pixel: Any = np.int64(0)
         for j in range(offsets[i], offsets[i + 1]):
             stop = pixel + np.int64(counts[j])
             if (j - offsets[i]) & 1 == 0:

@@ -11,6 +11,7 @@ import configparser
 import hashlib
 import warnings
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -265,7 +266,11 @@ def _find_text(path: Path, root: Path) -> list[MotsVideo]:
 def _find_pngs(path: Path, root: Path) -> list[MotsVideo]:
     if _has_pngs(path):
         return [PngVideo(path.absolute().name, path, root)]
-    return [PngVideo(folder.name, folder, root) for folder in sorted(path.iterdir()) if folder.is_dir() and _has_pngs(folder)]
+    return [
+        PngVideo(folder.name, folder, root)
+        for folder in sorted(path.iterdir())
+        if folder.is_dir() and _has_pngs(folder)
+    ]
 
 
 def _has_pngs(folder: Path) -> bool:
@@ -306,7 +311,7 @@ def _numbered_pngs(folder: Path) -> list[tuple[int, Path]]:
                 file, "the name is no frame number", "names such as 000000.png", remedy="Move other images elsewhere."
             )
     numbered = sorted((int(file.stem), file) for file in files)
-    for (frame, first), (other, second) in zip(numbered, numbered[1:], strict=False):
+    for (frame, first), (other, second) in pairwise(numbered):
         if frame == other:
             raise RawDataError(second, f"frame {frame} a second time, beside {first.name}", "one image of a frame")
     return numbered
@@ -333,7 +338,9 @@ def _decode_png(path: Path) -> np.ndarray:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise RawDataError(path, f"cannot be decoded ({error})", expected) from error
     if labels is None:
-        raise RawDataError(path, f"an image of mode {mode}", expected, remedy="Give the instance images, not the colour ones.")
+        raise RawDataError(
+            path, f"an image of mode {mode}", expected, remedy="Give the instance images, not the colour ones."
+        )
     return np.ascontiguousarray(labels, dtype=np.uint16 if labels.dtype.itemsize == 2 else np.uint32)
 
 
@@ -341,7 +348,9 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise RawDataError(path, f"cannot be read ({error.strerror})", "a readable file", remedy="Check its permissions.") from error
+        raise RawDataError(
+            path, f"cannot be read ({error.strerror})", "a readable file", remedy="Check its permissions."
+        ) from error
 
 
 def _source(path: Path, data: bytes, root: Path) -> SourceFile:

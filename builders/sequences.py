@@ -56,7 +56,9 @@ class Sequences:
         return cls(
             frames=np.concatenate(frames) if frames else None,
             factors=np.concatenate([part.factors for part in parts]),
-            start=np.concatenate([part.start[:-1] + o for part, o in zip(parts, offsets, strict=False)] + [offsets[-1:]]),
+            start=np.concatenate(
+                [part.start[:-1] + o for part, o in zip(parts, offsets, strict=False)] + [offsets[-1:]]
+            ),
             video=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
             **columns,
         )

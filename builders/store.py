@@ -56,7 +56,7 @@ class Store:
     sequences: Sequences
 
 
-def store_path(out: str | Path, format: StoreFormat | None = None) -> tuple[Path, StoreFormat]:  # noqa: A002 - the public name
+def store_path(out: str | Path, format: StoreFormat | None = None) -> tuple[Path, StoreFormat]:
     """Settle the path and the format of a new store.
 
     Args:
@@ -68,7 +68,7 @@ def store_path(out: str | Path, format: StoreFormat | None = None) -> tuple[Path
     """
     out = Path(out)
     by_suffix = {suffix: name for name, suffix in _SUFFIXES.items()}.get(out.suffix)
-    format = format or by_suffix or "zarr"  # noqa: A001
+    format = format or by_suffix or "zarr"
     if format not in _SUFFIXES:
         raise OptionError(f"format={format!r} is unknown; the formats are {', '.join(_SUFFIXES)}.")
     if by_suffix is None:
@@ -78,7 +78,9 @@ def store_path(out: str | Path, format: StoreFormat | None = None) -> tuple[Path
     return out, format
 
 
-def write_store(out: str | Path, sequences: Sequences, attributes: Attributes, format: StoreFormat | None = None) -> Path:  # noqa: A002
+def write_store(
+    out: str | Path, sequences: Sequences, attributes: Attributes, format: StoreFormat | None = None
+) -> Path:
     """Write a store and publish it atomically.
 
     Args:
@@ -94,7 +96,7 @@ def write_store(out: str | Path, sequences: Sequences, attributes: Attributes, f
         OptionError: the format is unknown or contradicts the suffix, or there are no sequences.
         StoreExistsError: there is something at the path.
     """
-    path, format = store_path(out, format)  # noqa: A001
+    path, format = store_path(out, format)
     if not len(sequences):
         raise OptionError(f"{path} was not written: there is not one sequence to put into it.")
     arrays = _arrays(sequences)

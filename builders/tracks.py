@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,5 +103,5 @@ def group_tracks(
             counts=sorted_counts[sorted_offsets[first] : sorted_offsets[stop]],
             offsets=sorted_offsets[first : stop + 1] - sorted_offsets[first],
         )
-        for first, stop in zip(borders[:-1], borders[1:], strict=True)
+        for first, stop in pairwise(borders)
     )

@@ -88,7 +88,7 @@ def read(path: Path, described: dict[str, Any]) -> dict[str, np.ndarray]:
             arrays[name] = np.asarray(array[...])
     except StoreCorruptError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever damaged bytes make zarr and its codecs raise
+    except Exception as error:
         raise StoreCorruptError(path, f"cannot be decoded ({type(error).__name__}: {error})") from error
     return arrays
 

@@ -78,7 +78,8 @@ def nearest_source(n_in: int, n_out: int) -> Int64[np.ndarray, "n_out"]:
     (ATen/native/UpSample.h, nearest_neighbor_compute_source_index).
     """
     scale = np.float32(n_in) / np.float32(n_out)
-    return np.minimum(np.floor(np.arange(n_out, dtype=np.float32) * scale).astype(np.int64), n_in - 1)
+    index: np.ndarray = np.floor(np.arange(n_out, dtype=np.float32) * scale)
+    return np.minimum(index.astype(np.int64), n_in - 1)
 
 
 def shrunk_width(height: int, width: int) -> int:

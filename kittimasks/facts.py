@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,26 +37,33 @@ FACTOR_NAMES = ("y", "x", "area")
 FACTOR_UNITS = ("px", "px", "px²")
 
 
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """Which KITTI Masks a store holds.
+
+    Attributes:
+        edition: in a few words.
+        licence: of the data.
+        notes: what a user should know beyond that.
+        synthetic: whether the data were generated and are of nobody real.
+    """
+
+    edition: str = "built from raw annotations"
+    licence: str = MOTS_LICENCE
+    notes: str = ""
+    synthetic: bool = False
+
+
 def attributes(
-    *,
-    edition: str,
-    licence: str,
-    videos: Sequence[str],
-    sources: Sequence[SourceFile],
-    builder: dict[str, Any],
-    notes: str = "",
-    synthetic: bool = False,
+    edition: Edition, *, videos: Sequence[str], sources: Sequence[SourceFile], builder: dict[str, Any]
 ) -> dict[str, Any]:
     """Put together the attributes of a KITTI Masks store; see DATASETS.md for each one's meaning."""
     return {
         "dataset": "kitti-masks",
         "title": TITLE,
-        "edition": edition,
-        "licence": licence,
+        **asdict(edition),
         "citation": CITATION,
         "homepage": HOMEPAGE,
-        "synthetic": synthetic,
-        "notes": notes,
         "image_shape": [64, 64],
         "factor_names": list(FACTOR_NAMES),
         "factor_units": list(FACTOR_UNITS),

@@ -36,7 +36,9 @@ def philox(counter: UInt64[np.ndarray, "4 n"], key: tuple[int, int]) -> UInt64[n
     return np.stack([c0, c1, c2, c3])
 
 
-def words(seed: int, epoch: int, index: Int64[np.ndarray, "n"], stream: int, count: int) -> UInt64[np.ndarray, "n count"]:
+def words(
+    seed: int, epoch: int, index: Int64[np.ndarray, "n"], stream: int, count: int
+) -> UInt64[np.ndarray, "n count"]:
     """Draw 32-bit words for each index.
 
     Args:

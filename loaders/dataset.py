@@ -31,7 +31,7 @@ Transform = Callable[[Tensor], Tensor]
 
 
 class Sample(NamedTuple):
-    """A window: frames float32 [window, 1, 64, 64] in [0, 1], factors float32 [window, F]; a batch has one axis more."""
+    """Frames float32 [window, 1, 64, 64] in [0, 1] and factors float32 [window, F]; a batch has one axis more."""
 
     frames: Float[Tensor, "*batch window channels height width"]
     factors: Float[Tensor, "*batch window factors"]
@@ -105,7 +105,8 @@ class SequenceDataset(Dataset[Sample]):
         self._windows = Windows.of(store.sequences, chosen, self.options)
         self._arrays = ArrayDataset(self._windows)
         # In shared memory, so that workers that outlive an epoch see the next one's number.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # torch ships it without types
 
     def __len__(self) -> int:
         return len(self._arrays)

@@ -1,0 +1,57 @@
+# `make demo` and `make test` do all their own set-up, on a fresh machine with Python and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TYPES := $(VENV)/types
+BENCH_DATA ?= ../shared
+
+.PHONY: demo test lint format types bench wheel-check sample clean help
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(READY)  ## build the synthetic sample, load it, draw it
+	rm -rf demo-output
+	$(BIN)/temporal-pairs demo --out demo-output
+
+test: $(READY)  ## run the tests
+	$(BIN)/pytest
+
+lint: $(READY) types  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)  ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# mypy does not follow setuptools' mapped editable installs, so it gets the folders under their installed names.
+types: $(READY)  ## check types, strictly, under the installed names
+	mkdir -p $(TYPES)/temporalpairs
+	ln -sfn $(CURDIR)/builders $(TYPES)/temporalpairs/builders
+	ln -sfn $(CURDIR)/loaders $(TYPES)/temporalpairs/loaders
+	ln -sfn $(CURDIR)/kittimasks $(TYPES)/kittimasks
+	cd $(TYPES) && ../bin/mypy --config-file $(CURDIR)/pyproject.toml -p temporalpairs -p kittimasks
+
+bench: $(READY)  ## measure against a plain reimplementation of the reference
+	$(BIN)/python benchmarks/kitti_masks.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt
+
+wheel-check: $(READY)  ## build sdist and wheel and check what is in them
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents --toplevel kittimasks,temporalpairs dist/*.whl
+
+sample: $(READY)  ## make the synthetic raw sample again
+	$(BIN)/python -m kittimasks.synthetic kittimasks/sample
+
+clean:  ## remove all that the other targets made
+	rm -rf $(VENV) build dist demo-output *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
