@@ -50,6 +50,7 @@ wheel-check: $(READY)  ## build sdist and wheel and check what is in them
 	$(BIN)/check-wheel-contents --toplevel kittimasks,temporalpairs dist/*.whl
 
 sample: $(READY)  ## make the synthetic raw sample again
+	rm -rf kittimasks/sample/instances_txt
 	$(BIN)/python -m kittimasks.synthetic kittimasks/sample
 
 clean:  ## remove all that the other targets made

@@ -203,12 +203,13 @@ def _describe(path: Path) -> str:
     origin = (
         f"{counts['tracks']:,} tracks in {counts['videos']} of {len(attributes['videos'])} videos"
         if attributes["videos"]
-        else "their videos are not known"
+        else "videos that are not known"
     )
     builder = attributes["builder"]
     lines = [
         f"{attributes['title']}  {attributes['edition']}",
-        f"  holds     {counts['sequences']:,} sequences, {counts['frames']:,} frames, {counts['pairs']:,} pairs ({origin})",
+        f"  holds     {counts['sequences']:,} sequences, {counts['frames']:,} frames, {counts['pairs']:,} pairs",
+        f"  from      {origin}",
         f"  factors   {', '.join(f'{name} [{unit}]' for name, unit in names)}",
         f"  arrays    {', '.join(attributes['arrays'])}",
         f"  sources   {_describe_sources(attributes['sources'])}",

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _USER_BLOCK = 512  # the smallest that HDF5 allows
 _MAGIC = b"temporal-pairs store, SHA-256 of the bytes from 512 on: "
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ROWS_PER_CHUNK = 8192
 _GZIP_LEVEL = 4  # h5py's default
 
@@ -29,8 +28,11 @@ def write(path: Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any])
     """Write arrays and attributes into a new file."""
     import h5py
 
+    # In memory, because a disk that is full, or a quota, crashes the library when it closes the file (measured).
     # The format of HDF5 1.10 admits attributes over 64 KiB (a list of thousands of source files).
-    with h5py.File(path, "x", userblock_size=_USER_BLOCK, libver=("v110", "v110")) as file:
+    with h5py.File(
+        path, "w", driver="core", backing_store=False, userblock_size=_USER_BLOCK, libver=("v110", "v110")
+    ) as file:
         for key, value in attributes.items():
             file.attrs[key] = _encode(value)
         for name, array in arrays.items():
@@ -43,9 +45,11 @@ def write(path: Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any])
                 fletcher32=True,
                 track_times=False,
             )
-    block = _user_block(_digest(path))
-    with path.open("r+b") as raw:
-        raw.write(block)
+        file.flush()
+        image = file.id.get_file_image()  # what follows the user block
+    with path.open("xb") as raw:
+        raw.write(_user_block(hashlib.sha256(image).hexdigest()))
+        raw.write(image)
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -63,14 +67,13 @@ def read_attributes(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, described: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Read the arrays that the manifest describes.
+    """Read the arrays that the manifest describes; `read_attributes` has checked the file before.
 
     Raises:
         StoreCorruptError: one is missing, damaged, or not as described.
     """
     import h5py
 
-    _check(path)
     arrays = {}
     with h5py.File(path, "r", locking=False) as file:
         for name, description in described.items():
@@ -90,13 +93,14 @@ def _check(path: Path) -> None:
     try:
         with path.open("rb") as raw:
             block = raw.read(_USER_BLOCK)
-            signature = raw.read(len(_HDF5_SIGNATURE))
         digest = _digest(path)
+    except PermissionError:
+        raise
     except OSError as error:
         raise StoreCorruptError(path, f"cannot be read ({error})") from error
     if block == _user_block(digest):
         return
-    if block.startswith(_MAGIC) or signature == _HDF5_SIGNATURE:
+    if block.startswith(_MAGIC) or digest.encode("ascii") in block:  # damage behind the user block, or in its text
         raise StoreCorruptError(path, "its bytes are damaged (SHA-256 differs from the one in its user block)")
     raise NotAStoreError(path, "a file that is no HDF5 store of this package")
 
@@ -111,16 +115,17 @@ def _user_block(digest: str) -> bytes:
     return (_MAGIC + digest.encode("ascii") + b"\n").ljust(_USER_BLOCK, b"\0")
 
 
-_JSON_STARTS = ("{", "[", '"')
-
-
 def _encode(value: Any) -> Any:
-    """Keep text and numbers as they are, for h5dump's readers, and all else as JSON text."""
-    plain = isinstance(value, int) or (isinstance(value, str) and not value.startswith(_JSON_STARTS))
-    return value if plain else json.dumps(value)
+    """Keep text and numbers as they are, for h5dump's readers, and all else, text that reads as JSON too, as JSON."""
+    if isinstance(value, str):
+        return value if _decode(value) is value else json.dumps(value)
+    return value if isinstance(value, int | float) else json.dumps(value)
 
 
 def _decode(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
-    return json.loads(value) if value.startswith(_JSON_STARTS) else value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value

@@ -18,9 +18,12 @@ BAD_CHARACTER = 3
 CUT_SHORT = 4
 NEGATIVE_RUN = 5
 WRONG_TOTAL = 6
+TOO_LARGE = 7
+
+MAX_PIXELS = 2**31 - 1  # of an image: its runs, and differences of runs, then fit what is set aside for them
 
 _MAX_DIGITS = 9  # a number of 9 digits fits 32 bits with room to spare
-_MAX_GROUPS = 7  # 7 groups of 5 bits hold any run of an image under 2**31 pixels, and its negative delta
+_MAX_GROUPS = 7  # 7 groups of 5 bits hold any run of an image of MAX_PIXELS, and its negative delta
 _FIELDS = 5  # frame, id, class, height, width; the run lengths follow
 
 
@@ -106,6 +109,8 @@ def decode_strings(text: Any, spans: Any, pixels: Any, offsets: Any, counts: Any
         Status and, if it is not OK, the index of the offending mask.
     """
     for i in range(spans.shape[0]):
+        if pixels[i] > MAX_PIXELS:
+            return TOO_LARGE, i
         m = offsets[i]
         total = 0
         value: Any = np.int64(0)
@@ -174,10 +179,10 @@ def gather_runs(counts: Any, offsets: Any, order: Any, out_counts: Any, out_offs
 def count_label_runs(labels: Any) -> int:
     """Count the column-major runs of equal, non-zero labels in an image [h, w]."""
     n = 0
-    last = labels[0, 0] * 0
+    last: Any = np.int64(0)
     for column in range(labels.shape[1]):
         for row in range(labels.shape[0]):
-            label = labels[row, column]
+            label = np.int64(labels[row, column])
             if label != last and label != 0:
                 n += 1
             last = label
@@ -188,11 +193,11 @@ def count_label_runs(labels: Any) -> int:
 def label_runs(labels: Any, ids: Any, starts: Any, stops: Any) -> None:
     """Fill label, first and past-the-last pixel of each run that `count_label_runs` counted."""
     n = -1
-    last = labels[0, 0] * 0
+    last: Any = np.int64(0)
     pixel = 0
     for column in range(labels.shape[1]):
         for row in range(labels.shape[0]):
-            label = labels[row, column]
+            label = np.int64(labels[row, column])
             if label != 0:
                 if label != last:
                     n += 1

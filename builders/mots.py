@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import io
+import re
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
 CAR, PEDESTRIAN, IGNORE = 1, 2, 10
 CATEGORIES = {"car": CAR, "pedestrian": PEDESTRIAN, "ignore": IGNORE}
 INSTANCES_PER_CLASS = 1000
+
+_MAX_DIGITS = 9  # of a frame number, in a line as in the name of an image
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _LINE = "six fields: frame id class_id height width rle"
 _LAYOUTS = """one of
@@ -94,15 +101,18 @@ class TextVideo:
                 place=f"line {line_numbers[error.index]}",
             ) from error
         tracks = group_tracks(self.name, numbers[:, :3], numbers[:, 3:], counts, offsets)
-        return VideoTracks(self.name, tracks, (_source(self.path, data, self.root),))
+        # Without a seqinfo.ini, frames behind the last annotated one leave no trace in the text.
+        last_frame = int(numbers[:, 0].max(initial=self.first_frame - 1))
+        length = self.info.length if self.info else last_frame + 1 - self.first_frame
+        return VideoTracks(self.name, tracks, (_source(self.path, data, self.root),), length)
 
     def _malformed_line(self, data: bytes, line: int) -> RawDataError:
-        fields = data.split(b"\n")[line - 1].split()
+        fields = re.findall(rb"[^ \t\r]+", data.split(b"\n")[line - 1])
         if len(fields) != 6:
             found = f"{len(fields)} fields" if fields else "no fields"
         else:
-            wrong = next((f for f in fields[:5] if not (f.isdigit() and len(f) <= 9)), fields[0])
-            found = f"{wrong[:40].decode('utf-8', 'replace')!r} is not a number of at most 9 digits"
+            wrong = next((f for f in fields[:5] if not (f.isdigit() and len(f) <= _MAX_DIGITS)), fields[0])
+            found = f"{wrong[:40].decode('utf-8', 'replace')!r} is not a number of at most {_MAX_DIGITS} digits"
         return RawDataError(self.path, found, _LINE, place=f"line {line}")
 
     def _check(self, numbers: np.ndarray, line_numbers: np.ndarray) -> None:
@@ -117,9 +127,10 @@ class TextVideo:
         early = np.flatnonzero(numbers[:, 0] < self.first_frame)
         if early.size:
             refuse(early, "frame {frame}", f"frames from {self.first_frame} on, as this layout counts them")
-        flat = np.flatnonzero((numbers[:, 3] == 0) | (numbers[:, 4] == 0))
-        if flat.size:
-            refuse(flat, "an image of {height} × {width} pixels", "height and width above 0")
+        pixels = numbers[:, 3] * numbers[:, 4]
+        odd = np.flatnonzero((pixels == 0) | (pixels > kernels.MAX_PIXELS))
+        if odd.size:
+            refuse(odd, "an image of {height} × {width} pixels", f"1 to {kernels.MAX_PIXELS:,} pixels in an image")
         order = np.lexsort((numbers[:, 0], numbers[:, 1]))
         same_track = np.diff(numbers[order, 1]) == 0
         twice = order[1:][same_track & (np.diff(numbers[order, 0]) == 0)]
@@ -172,7 +183,7 @@ class PngVideo:
         sources: list[SourceFile] = []
         for frame, path in files:
             data = _read_bytes(path)
-            labels = _decode_png(path)
+            labels = _decode_png(path, data)
             ids, counts, offsets = encode_labels(labels)
             rows += [(frame, int(i), int(i) // INSTANCES_PER_CLASS) for i in ids]
             sizes += [labels.shape] * len(ids)
@@ -187,7 +198,7 @@ class PngVideo:
             np.concatenate(all_counts),
             offsets,
         )
-        return VideoTracks(self.name, tracks, tuple(sources))
+        return VideoTracks(self.name, tracks, tuple(sources), len(files))
 
 
 MotsVideo = TextVideo | PngVideo
@@ -223,22 +234,24 @@ def find_all_videos(paths: Sequence[str | Path]) -> list[MotsVideo]:
     """Find the videos of several paths, in the given order, and make their names unique.
 
     Raises:
-        OptionError: no path was given, or one twice.
+        OptionError: no path was given, or a video is at two of them.
         RawDataError: as `find_videos`.
     """
     if not paths:
         raise OptionError("No path of MOTS annotations was given; give at least one.")
-    absolute = [Path(p).resolve() for p in paths]
-    for path in absolute:
-        if absolute.count(path) > 1:
-            raise OptionError(f"{path} was given twice; each video can enter a dataset once.")
     groups = [find_videos(path) for path in paths]
+    places: set[Path] = set()
+    for video in (video for group in groups for video in group):
+        place = (video.path if isinstance(video, TextVideo) else video.folder).resolve()
+        if place in places:
+            raise OptionError(f"{place} was given twice; each video can enter a dataset once.")
+        places.add(place)
     names = [video.name for group in groups for video in group]
     if len(set(names)) == len(names):
         return [video for group in groups for video in group]
     return [
         replace(video, name=f"{label}/{video.name}")
-        for label, group in zip(_labels(absolute), groups, strict=True)
+        for label, group in zip(_labels([Path(p).resolve() for p in paths]), groups, strict=True)
         for video in group
     ]
 
@@ -259,7 +272,7 @@ def _find_challenge(path: Path, root: Path) -> list[MotsVideo]:
 
 
 def _find_text(path: Path, root: Path) -> list[MotsVideo]:
-    files = [file for file in sorted(path.glob("*.txt")) if file.stem.isdigit() or _is_challenge_name(file.stem)]
+    files = [file for file in sorted(path.glob("*.txt")) if _is_number(file.stem) or _is_challenge_name(file.stem)]
     return [_text_video(file, root) for file in files]
 
 
@@ -274,7 +287,11 @@ def _find_pngs(path: Path, root: Path) -> list[MotsVideo]:
 
 
 def _has_pngs(folder: Path) -> bool:
-    return any(file.stem.isdigit() for file in folder.glob("*.png"))
+    return any(_is_number(file.stem) for file in folder.glob("*.png"))
+
+
+def _is_number(stem: str) -> bool:
+    return stem.isascii() and stem.isdigit()
 
 
 def _is_challenge_name(stem: str) -> bool:
@@ -306,9 +323,12 @@ def _read_seqinfo(path: Path) -> VideoInfo | None:
 def _numbered_pngs(folder: Path) -> list[tuple[int, Path]]:
     files = [file for file in folder.glob("*.png") if not file.name.startswith(".")]
     for file in files:
-        if not file.stem.isdigit():
+        if not _is_number(file.stem) or len(file.stem) > _MAX_DIGITS:
             raise RawDataError(
-                file, "the name is no frame number", "names such as 000000.png", remedy="Move other images elsewhere."
+                file,
+                "the name is no frame number",
+                f"names of at most {_MAX_DIGITS} digits, such as 000000.png",
+                remedy="Move other images elsewhere.",
             )
     numbered = sorted((int(file.stem), file) for file in files)
     for (frame, first), (other, second) in pairwise(numbered):
@@ -319,20 +339,24 @@ def _numbered_pngs(folder: Path) -> list[tuple[int, Path]]:
 
 def _warn_of_missing_frames(folder: Path, files: list[tuple[int, Path]]) -> None:
     frames = [frame for frame, _ in files]
-    missing = sorted(set(range(frames[0], frames[-1] + 1)) - set(frames)) if frames else []
-    if missing:
+    before_hole = [frame for frame, following in pairwise(frames) if following - frame > 1]
+    if before_hole:
+        missing = frames[-1] + 1 - frames[0] - len(frames)
         warnings.warn(
-            f"{folder}: {len(missing)} of the frames {frames[0]} … {frames[-1]} have no image, the first is "
-            f"{missing[0]:06d}.png; sequences are cut there.",
+            f"{folder}: {missing} of the frames {frames[0]} … {frames[-1]} have no image, the first is "
+            f"{before_hole[0] + 1:06d}.png; sequences are cut there.",
             DatasetWarning,
             stacklevel=2,
         )
 
 
-def _decode_png(path: Path) -> np.ndarray:
+def _decode_png(path: Path, data: bytes) -> np.ndarray:
     expected = "a 16-bit greyscale PNG whose pixels are instance ids"
+    damage = _find_damage(data)
+    if damage:
+        raise RawDataError(path, damage, expected)
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             mode = image.mode
             labels = np.asarray(image) if mode.startswith("I") else None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -342,6 +366,25 @@ def _decode_png(path: Path) -> np.ndarray:
             path, f"an image of mode {mode}", expected, remedy="Give the instance images, not the colour ones."
         )
     return np.ascontiguousarray(labels, dtype=np.uint16 if labels.dtype.itemsize == 2 else np.uint32)
+
+
+def _find_damage(data: bytes) -> str | None:
+    """Check the checksum of each chunk of a PNG: Pillow does not, where the pixels are."""
+    if not data.startswith(_PNG_SIGNATURE):
+        return "the file is no PNG"
+    position, kind = len(_PNG_SIGNATURE), b""
+    while kind != b"IEND":
+        body = position + 8
+        if body > len(data):
+            return "the file is cut short"
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = body + length
+        if end + 4 > len(data):
+            return "the file is cut short"
+        if zlib.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            return f"the checksum of chunk {kind.decode('latin-1')!r} at byte {position} does not fit it"
+        position = end + 4
+    return None
 
 
 def _read_bytes(path: Path) -> bytes:

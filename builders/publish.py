@@ -6,6 +6,7 @@ Whatever happens in between, kill -9 and power loss included, the target is eith
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -58,12 +59,15 @@ def _private_folder(target: Path) -> tuple[Path, FileLock]:
             lock.acquire(timeout=0)
         except (Timeout, FileNotFoundError):
             continue  # swept by another build before it was locked
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return folder, lock
 
 
 def _sweep(target: Path) -> None:
     """Remove the private folders of builds that died."""
-    for folder in target.parent.glob(f".{target.name}{_MARK}*"):
+    for folder in target.parent.glob(f".{glob.escape(target.name)}{_MARK}*"):
         lock = FileLock(folder / "lock")
         try:
             lock.acquire(timeout=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt, UInt8, UInt32
@@ -16,6 +15,7 @@ _PROBLEMS = {
     kernels.CUT_SHORT: "the run-length string ends in the middle of a number",
     kernels.NEGATIVE_RUN: "a run is negative or longer than the image",
     kernels.WRONG_TOTAL: "the runs do not add up to height × width",
+    kernels.TOO_LARGE: f"the image has more than {kernels.MAX_PIXELS:,} pixels, or a negative number of them",
 }
 _BYTES_PER_RUN = 7  # what the longest run that `kernels.decode_strings` admits takes as a string
 
@@ -35,7 +35,7 @@ class RunLengths:
     counts: UInt32[np.ndarray, "runs"]
 
     @classmethod
-    def from_mask(cls, mask: Bool[np.ndarray, "height width"]) -> Self:
+    def from_mask(cls, mask: Bool[np.ndarray, "height width"]) -> RunLengths:
         """Encode a decoded mask."""
         height, width = mask.shape
         flat = mask.ravel(order="F")
@@ -46,13 +46,15 @@ class RunLengths:
         return cls(height, width, counts.astype(np.uint32))
 
     @classmethod
-    def from_string(cls, text: str, height: int, width: int) -> Self:
+    def from_string(cls, text: str, height: int, width: int) -> RunLengths:
         """Decode a COCO compressed string.
 
         Raises:
             MaskFormatError: the string is malformed, or its runs do not add up to height × width.
         """
-        data = np.frombuffer(text.encode("utf-8"), np.uint8)
+        if not 0 <= height * width <= kernels.MAX_PIXELS:
+            raise MaskFormatError(_PROBLEMS[kernels.TOO_LARGE])
+        data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
         counts, _ = decode_strings(data, np.array([[0, data.size]]), np.array([height * width]))
         return cls(height, width, counts)
 
@@ -80,7 +82,7 @@ class RunLengths:
 
 def decode_strings(
     text: UInt8[np.ndarray, "bytes"], spans: Int64[np.ndarray, "masks 2"], pixels: Int64[np.ndarray, "masks"]
-) -> tuple[UInt32[np.ndarray, "runs"], Int64[np.ndarray, "masks+1"]]:
+) -> tuple[UInt32[np.ndarray, "runs"], Int64[np.ndarray, "borders"]]:
     """Decode many COCO compressed strings that lie in one buffer.
 
     Args:
@@ -105,7 +107,7 @@ def decode_strings(
 
 def encode_labels(
     labels: UInt[np.ndarray, "height width"],
-) -> tuple[Int64[np.ndarray, "masks"], UInt32[np.ndarray, "runs"], Int64[np.ndarray, "masks+1"]]:
+) -> tuple[Int64[np.ndarray, "masks"], UInt32[np.ndarray, "runs"], Int64[np.ndarray, "borders"]]:
     """Encode every non-zero label of an image as one mask.
 
     Returns:

@@ -32,7 +32,7 @@ class Sequences:
 
     frames: UInt8[np.ndarray, "rows 512"] | None
     factors: Float[np.ndarray, "rows factors"]
-    start: Int64[np.ndarray, "sequences+1"]
+    start: Int64[np.ndarray, "borders"]
     video: Int64[np.ndarray, "sequences"]
     track: Int64[np.ndarray, "sequences"]
     window: Int64[np.ndarray, "sequences"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,7 @@ from temporalpairs.builders.errors import (
     NotAStoreError,
     OptionError,
     StoreCorruptError,
+    StoreError,
     StoreNotFoundError,
     StoreVersionError,
 )
@@ -27,6 +29,8 @@ from temporalpairs.builders.publish import publishing
 from temporalpairs.builders.sequences import TABLE_COLUMNS, Sequences
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from types import ModuleType
 
 SCHEMA_VERSION = 1
@@ -93,15 +97,19 @@ def write_store(
         The path of the store.
 
     Raises:
-        OptionError: the format is unknown or contradicts the suffix, or there are no sequences.
+        OptionError: the format is unknown or contradicts the suffix, or there are no sequences, or they do not fit.
         StoreExistsError: there is something at the path.
+        StoreError: the disk is full, or the folder is not writable.
     """
     path, format = store_path(out, format)
     if not len(sequences):
         raise OptionError(f"{path} was not written: there is not one sequence to put into it.")
     arrays = _arrays(sequences)
+    if not _fit(arrays):
+        raise OptionError(f"{path} was not written: the arrays of these sequences do not fit together; see Sequences.")
     manifest = _manifest(sequences, arrays, attributes)
-    with publishing(path) as built:
+    remedy = "Look at the free space and the permissions there, then build again."
+    with _telling_system_errors(path, "could not be written", remedy), publishing(path) as built:
         _MODULES[format].write(built, arrays, manifest)
     return path
 
@@ -114,11 +122,13 @@ def read_store(path: str | Path) -> Store:
         NotAStoreError: something else is there.
         StoreVersionError: the store was written by a later version of this package.
         StoreCorruptError: the store is damaged or incomplete.
+        StoreError: the system does not let it be read.
     """
     path = Path(path)
     attributes = read_attributes(path)
     described = attributes["arrays"]
-    arrays = _module_of(path).read(path, described)
+    with _reading(path):
+        arrays = _module_of(path).read(path, described)
     for name, array in arrays.items():
         if _digest(array) != described[name]["sha256"]:
             raise StoreCorruptError(path, f"array {name!r} is damaged (SHA-256 differs from the manifest)")
@@ -132,11 +142,12 @@ def read_attributes(path: str | Path) -> Attributes:
         StoreError: as `read_store`.
     """
     path = Path(path)
-    if not path.exists():
-        raise StoreNotFoundError(path)
-    attributes: Attributes = _module_of(path).read_attributes(path)
+    with _reading(path):
+        if not path.exists():
+            raise StoreNotFoundError(path)
+        attributes: Attributes = _module_of(path).read_attributes(path)
     found = attributes.get("schema_version")
-    if "schema_version" not in attributes or "arrays" not in attributes:
+    if "schema_version" not in attributes or _MANIFEST_DIGEST not in attributes:  # every version has these two
         raise NotAStoreError(path, "its attributes are not those of one")
     if isinstance(found, int) and found > SCHEMA_VERSION:
         raise StoreVersionError(path, found, SCHEMA_VERSION)
@@ -146,7 +157,26 @@ def read_attributes(path: str | Path) -> Attributes:
 
 
 def _module_of(path: Path) -> ModuleType:
-    return zarr_format if path.is_dir() else hdf5_format
+    if path.is_dir():
+        return zarr_format
+    if path.is_file():
+        return hdf5_format
+    raise NotAStoreError(path, "neither a folder nor a file")
+
+
+def _reading(path: Path) -> AbstractContextManager[None]:
+    return _telling_system_errors(path, "cannot be read", "Look at its permissions and at the disk, then try again.")
+
+
+@contextmanager
+def _telling_system_errors(path: Path, problem: str, remedy: str) -> Iterator[None]:
+    """Turn what the operating system refuses into an error that names the store."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(path, f"{problem} ({error.strerror or error})", remedy) from error
 
 
 def _arrays(sequences: Sequences) -> dict[str, np.ndarray]:
@@ -157,20 +187,27 @@ def _arrays(sequences: Sequences) -> dict[str, np.ndarray]:
 
 
 def _sequences(path: Path, arrays: dict[str, np.ndarray]) -> Sequences:
-    columns = {name: arrays.get(f"sequence/{name}") for name in ("start", *TABLE_COLUMNS)}
-    factors, frames, start = arrays.get("factors"), arrays.get("frames"), columns["start"]
-    if factors is None or any(column is None for column in columns.values()) or start is None:
+    columns = {name: f"sequence/{name}" for name in ("start", *TABLE_COLUMNS)}
+    if not arrays.keys() >= {"factors", *columns.values()}:
         raise StoreCorruptError(path, "an array that every store has is missing from its manifest")
-    fits = (
-        start[0] == 0
+    if not _fit(arrays):
+        raise StoreCorruptError(path, "its arrays do not fit together")
+    table = {name: arrays[key] for name, key in columns.items()}
+    return Sequences(frames=arrays.get("frames"), factors=arrays["factors"], **table)
+
+
+def _fit(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether the arrays agree about the number of frames and of sequences, and no sequence is empty."""
+    start, factors, frames = arrays["sequence/start"], arrays["factors"], arrays.get("frames")
+    return (
+        start.ndim == 1
+        and len(start) > 1
+        and start[0] == 0
         and start[-1] == len(factors)
         and bool(np.all(np.diff(start) > 0))
-        and all(len(arrays[f"sequence/{name}"]) == len(start) - 1 for name in TABLE_COLUMNS)
+        and all(arrays[f"sequence/{name}"].shape == (len(start) - 1,) for name in TABLE_COLUMNS)
         and (frames is None or frames.shape == (len(factors), PACKED_BYTES))
     )
-    if not fits:
-        raise StoreCorruptError(path, "its arrays do not fit together")
-    return Sequences(frames=frames, factors=factors, **columns)  # type: ignore[arg-type]  # None was refused above
 
 
 def _manifest(sequences: Sequences, arrays: dict[str, np.ndarray], attributes: Attributes) -> Attributes:

@@ -36,7 +36,7 @@ class MaskTrack:
     frames: Int64[np.ndarray, "frames"]
     sizes: Int64[np.ndarray, "frames 2"]
     counts: UInt32[np.ndarray, "runs"]
-    offsets: Int64[np.ndarray, "frames+1"]
+    offsets: Int64[np.ndarray, "borders"]
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -62,11 +62,19 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class VideoTracks:
-    """All tracks of one video, in ascending order of their ids, and the files that they were read from."""
+    """All tracks of one video.
+
+    Attributes:
+        name: the video's name.
+        tracks: its tracks, in ascending order of their ids.
+        sources: the files that they were read from.
+        length: frames that the video is known to have, those without any mask included.
+    """
 
     name: str
     tracks: tuple[MaskTrack, ...]
     sources: tuple[SourceFile, ...]
+    length: int
 
 
 def group_tracks(
@@ -74,7 +82,7 @@ def group_tracks(
     numbers: Int64[np.ndarray, "masks 3"],
     sizes: Int64[np.ndarray, "masks 2"],
     counts: UInt32[np.ndarray, "runs"],
-    offsets: Int64[np.ndarray, "masks+1"],
+    offsets: Int64[np.ndarray, "borders"],
 ) -> tuple[MaskTrack, ...]:
     """Sort the masks of one video into tracks.
 

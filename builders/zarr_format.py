@@ -57,7 +57,9 @@ def read_attributes(path: Path) -> dict[str, Any]:
         metadata = json.loads((path / "zarr.json").read_bytes())
     except FileNotFoundError as error:
         raise NotAStoreError(path, "a folder without zarr.json") from error
-    except (ValueError, OSError) as error:
+    except PermissionError:
+        raise
+    except (ValueError, RecursionError, OSError) as error:
         raise StoreCorruptError(path, f"zarr.json cannot be read ({error})") from error
     if not isinstance(metadata, dict) or metadata.get("node_type") != "group" or metadata.get("zarr_format") != 3:
         raise NotAStoreError(path, "its zarr.json does not describe a zarr v3 group")
@@ -74,22 +76,18 @@ def read(path: Path, described: dict[str, Any]) -> dict[str, np.ndarray]:
     import zarr
 
     arrays = {}
-    try:
-        group = zarr.open_group(path, mode="r", zarr_format=3)
-        for name, description in described.items():
-            array = group[name]
-            if (
-                not isinstance(array, zarr.Array)
-                or list(array.shape) != description["shape"]
-                or array.dtype != np.dtype(description["dtype"])
-            ):
+    for name, description in described.items():
+        try:
+            array = zarr.open_array(path / name, mode="r", zarr_format=3)
+            if list(array.shape) != description["shape"] or array.dtype != np.dtype(description["dtype"]):
                 raise StoreCorruptError(path, f"array {name!r} is not the one that the manifest describes")
             _check_shards(path, name, array)
             arrays[name] = np.asarray(array[...])
-    except StoreCorruptError:
-        raise
-    except Exception as error:
-        raise StoreCorruptError(path, f"cannot be decoded ({type(error).__name__}: {error})") from error
+        except (StoreCorruptError, PermissionError):
+            raise
+        except Exception as error:
+            problem = f"array {name!r} cannot be decoded ({type(error).__name__}: {error})"
+            raise StoreCorruptError(path, problem) from error
     return arrays
 
 

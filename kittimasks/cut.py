@@ -66,8 +66,8 @@ class Grid:
         lefts: first shrunk column of each window.
     """
 
-    first_row: Int64[np.ndarray, "height+1"]
-    first_column: Int64[np.ndarray, "width+1"]
+    first_row: Int64[np.ndarray, "row_borders"]
+    first_column: Int64[np.ndarray, "column_borders"]
     lefts: Int64[np.ndarray, "windows"]
 
 
@@ -131,7 +131,7 @@ def cut_video(video: VideoTracks, options: CutOptions | None = None) -> Sequence
         raise RawDataError(
             video.sources[0].name, str(error), "landscape images", remedy="Leave this video out, or turn its images."
         ) from error
-    mask, window = _visible(masks, sums, options)
+    mask, window = _visible(masks, sums, video.length, options)
     keep, start = _pieces(masks, mask, window, sums, options)
     mask, window = mask[keep], window[keep]
     area, rows, columns = np.moveaxis(sums[mask, window], -1, 0)
@@ -193,7 +193,7 @@ def _measure(masks: _Masks, windows: int) -> Int64[np.ndarray, "masks windows 3"
     return sums
 
 
-def _visible(masks: _Masks, sums: np.ndarray, options: CutOptions) -> tuple[np.ndarray, np.ndarray]:
+def _visible(masks: _Masks, sums: np.ndarray, length: int, options: CutOptions) -> tuple[np.ndarray, np.ndarray]:
     """Return (mask, window) of all that is seen of the wanted objects, in the order window, track, frame."""
     window, mask = np.nonzero(sums[:, :, 0].T)
     wanted = np.ones(len(mask), np.bool_)
@@ -203,7 +203,8 @@ def _visible(masks: _Masks, sums: np.ndarray, options: CutOptions) -> tuple[np.n
             ids = masks.track[mask[here]]
             if ids.size:
                 wanted[here] &= ids != ids.max()
-                if _hides_background(masks, sums[:, k, 0]):
+                # Masks of a frame are disjoint, so this many pixels leave no background in any frame of the window.
+                if sums[:, k, 0].sum() >= length * SIDE * SIDE:
                     wanted[here] &= ids != ids.min()
     category = masks.category[mask]
     if options.categories is not None:
@@ -213,12 +214,6 @@ def _visible(masks: _Masks, sums: np.ndarray, options: CutOptions) -> tuple[np.n
         if not options.drop_extreme_ids:
             wanted &= category != IGNORE
     return mask[wanted], window[wanted]
-
-
-def _hides_background(masks: _Masks, area: np.ndarray) -> bool:
-    """Tell whether the masks cover a window in every frame, so that its lowest pixel value is no background."""
-    covered = np.bincount(masks.frame - masks.frame.min(), weights=area)
-    return bool(np.all(covered >= SIDE * SIDE))
 
 
 def _pieces(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from temporalpairs.builders.errors import NotAStoreError
 from temporalpairs.loaders.dataset import SequenceDataset, Transform
-from temporalpairs.loaders.windows import Boundary, WindowOptions
+from temporalpairs.loaders.options import Boundary, WindowOptions
 
 if TYPE_CHECKING:
     from temporalpairs.builders.store import Store

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from kittimasks.dataset import KittiMasks
     from temporalpairs.loaders.dataset import Transform
+    from temporalpairs.loaders.options import Boundary
     from temporalpairs.loaders.splits import Split
-    from temporalpairs.loaders.windows import Boundary
 
 HOME_VARIABLE = "TEMPORAL_PAIRS_HOME"
 SAMPLE = Path(__file__).parent / "sample" / "instances_txt"
@@ -114,6 +114,7 @@ def ensure_sample(root: Path) -> Path:
         digest.update(file.read_bytes())
     path = root / f"kitti-masks-sample-{digest.hexdigest()[:8]}.zarr"
     if not path.exists():
+        _make_folder(root)
         with _another_may_win():
             build_kitti_masks(path, [SAMPLE], progress=False, edition=SAMPLE_EDITION)
     return path

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from temporalpairs.loaders.arrays import ArrayDataset, ArraySample
 from temporalpairs.loaders.info import DatasetInfo
+from temporalpairs.loaders.options import WindowOptions
 from temporalpairs.loaders.sequence import Sequence, SequenceView
 from temporalpairs.loaders.splits import assign_videos
-from temporalpairs.loaders.windows import WindowOptions, Windows
+from temporalpairs.loaders.windows import Windows
 
 if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import Sample, SequenceDataset

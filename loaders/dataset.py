@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, SupportsIndex, overload
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,9 +19,10 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 from temporalpairs.loaders.arrays import ArrayDataset, checked_epoch
 from temporalpairs.loaders.info import DatasetInfo
+from temporalpairs.loaders.options import WindowOptions
 from temporalpairs.loaders.sequence import SequenceView
 from temporalpairs.loaders.splits import Split, choose
-from temporalpairs.loaders.windows import WindowOptions, Windows
+from temporalpairs.loaders.windows import Windows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +124,8 @@ class SequenceDataset(Dataset[Sample]):
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> Sequence[Sample]:
         """Return several windows, read in one gather."""
         pixels, factors = self._arrays.read(indices, self.epoch)
-        batch = SampleBatch(torch.from_numpy(pixels).float(), torch.from_numpy(factors))
+        # NumPy converts on this thread alone; torch would wake others, which stall a batch where cores are busy.
+        batch = SampleBatch(torch.from_numpy(pixels.astype(np.float32)), torch.from_numpy(factors))
         if self.transform is None:
             return batch
         return [Sample(self.transform(frames), factors) for frames, factors in batch]

@@ -3,48 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
 from temporalpairs.builders.errors import OptionError
 from temporalpairs.loaders.chance import DELTA_T, below, words
+from temporalpairs.loaders.options import WindowOptions
 
 if TYPE_CHECKING:
     from temporalpairs.builders.sequences import Sequences
 
-Boundary = Literal["clamp", "valid"]
 SIDE = 64
-
-
-@dataclass(frozen=True, slots=True)
-class WindowOptions:
-    """How windows are drawn from sequences.
-
-    Attributes:
-        window: frames of a window, at least 2.
-        max_delta_t: two neighbouring frames of a window lie 1 … max_delta_t frames apart in their sequence.
-        boundary: what happens where a sequence ends sooner. ``"clamp"``: Δt is drawn from 1 … max_delta_t and then
-            shrinks to what fits, as in the reference, so that distances near an end are short more often.
-            ``"valid"``: Δt is drawn among those that fit.
-        seed: of the distances, 0 … 2⁶⁴ − 1.
-    """
-
-    window: int = 2
-    max_delta_t: int = 5
-    boundary: Boundary = "clamp"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.window < 2:
-            raise OptionError(f"window={self.window}: a window needs at least 2 frames.")
-        if self.max_delta_t < 1:
-            raise OptionError(f"max_delta_t={self.max_delta_t}: neighbouring frames are at least 1 apart.")
-        if self.boundary not in ("clamp", "valid"):
-            raise OptionError(f"boundary={self.boundary!r} is unknown; it is 'clamp' or 'valid'.")
-        if not 0 <= self.seed < 2**64:
-            raise OptionError(f"seed={self.seed} is out of range; it is 0 … 2**64 - 1.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,202 @@
+"""KITTI Masks against a plain reimplementation of the reference, in one run; prints ratios of medians.
+
+    python benchmarks/kitti_masks.py --mots ../shared/data/kitti_mots/instances_txt
+
+Without ``--mots`` a synthetic set of about the same size is made. Takes about ten minutes, most of them in the
+reference; ``--videos 3`` is a quick look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+import reference
+from kittimasks.cut import cut_video
+from kittimasks.facts import Edition, attributes
+from kittimasks.synthetic import synthesize_mots
+from painting import paint_video
+from temporalpairs.builders.build import build_kitti_masks
+from temporalpairs.builders.mots import find_videos
+from temporalpairs.builders.sequences import Sequences
+from temporalpairs.builders.store import read_store, write_store
+
+FULL_FRAMES = 84_626  # frames of the released dataset: 82,506 pairs of about 2,120 sequences
+PROBE = """
+import json, resource, sys, time
+def rss():
+    for line in open("/proc/self/status"):
+        if line.startswith(sys.argv[2]):
+            return int(line.split()[1]) / 1024
+from temporalpairs.builders.store import read_store
+from kittimasks.dataset import KittiMasks
+import zarr, h5py
+open("/proc/self/clear_refs", "w").write("5")
+before, began = rss(), time.perf_counter()
+dataset = KittiMasks(read_store(sys.argv[1]))
+print(json.dumps({"seconds": time.perf_counter() - began, "mb": rss() - before}))
+"""
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def median(work: Callable[[], Any], repeats: int) -> float:
+    return statistics.median(seconds(work) for _ in range(repeats))
+
+
+def say(what: str, ours: float, theirs: float, target: float) -> None:
+    verdict = "reached" if theirs / ours >= target else "MISSED"
+    print(f"{what:58} {ours:9.3f} s  reference {theirs:9.3f} s  {theirs / ours:7.1f}×  (target {target}×: {verdict})")
+
+
+def bench_building(text: Path, videos: int | None, scratch: Path, repeats: int) -> list[Path]:
+    found = find_videos(text)[:videos]
+    print(f"painting the instance PNGs of {len(found)} videos …", flush=True)
+    folders = [paint_video(video.read(), scratch / "instances") for video in found]
+    n = sum(1 for folder in folders for _ in folder.iterdir())
+
+    def ours_from_text() -> list[Sequences]:
+        return [cut_video(video.read()) for video in found]
+
+    pngs = scratch / "instances"
+    stores = [0]
+
+    def ours_from_png(jobs: int) -> None:
+        stores[0] += 1
+        build_kitti_masks(scratch / f"png-{stores[0]}.zarr", [pngs], jobs=jobs, progress=False)
+
+    first = seconds(ours_from_text)
+    theirs = median(lambda: reference.extract(folders), repeats)
+    text_time = median(ours_from_text, 5 * repeats)
+    print(f"{len(found)} videos, {n:,} frames; the first call, with the kernels' start, took {first:.2f} s")
+    say("sequences from text (one thread) / from PNG", text_time, theirs, 50)
+    say("store from PNG, --jobs 2 / sequences from PNG", median(lambda: ours_from_png(2), repeats), theirs, 2)
+    say("store from PNG, --jobs 1 / sequences from PNG", median(lambda: ours_from_png(1), repeats), theirs, 1)
+
+    pieces, latents = reference.extract(folders)
+    ours = Sequences.concatenate(ours_from_text())
+    assert ours.frames is not None
+    same = np.array_equal(np.packbits(np.concatenate(pieces).reshape(-1, 4096), axis=1), ours.frames)
+    same &= np.concatenate(latents).tobytes() == ours.factors.tobytes()
+    print(f"both found {len(pieces)} sequences of {len(ours.factors):,} frames: {'identical' if same else 'DIFFERENT'}")
+    return folders
+
+
+def bench_memory(text: Path, scratch: Path) -> None:
+    command = [sys.executable, "-m", "temporalpairs.builders.cli", "build", "kitti-masks", "--mots", str(text)]
+    code = (
+        "import sys; from temporalpairs.builders.cli import main; status = main(sys.argv[1:]);"
+        "print(next(int(l.split()[1]) / 1024 for l in open('/proc/self/status') if l.startswith('VmHWM'))); sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, *command[3:], "--out", str(scratch / "memory.zarr")]
+    began = time.perf_counter()
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    print(
+        f"build as a whole process: {time.perf_counter() - began:.2f} s, "
+        f"peak memory {float(out.split()[-1]):.0f} MB (target: under 600)"
+    )
+
+
+def full_size_store(scratch: Path, name: str) -> Path:
+    """Write a store as large as the released dataset, of synthetic frames: blobs that move."""
+    chance = np.random.default_rng(0)
+    lengths = np.full(2120, FULL_FRAMES // 2120)
+    lengths[: FULL_FRAMES - lengths.sum()] += 1
+    rows, columns = np.mgrid[:64, :64]
+    y, x = chance.uniform(10, 54, (2, FULL_FRAMES, 1, 1)).astype(np.float32)
+    ry, rx = chance.uniform(3, 20, (2, FULL_FRAMES, 1, 1)).astype(np.float32)
+    frames = np.empty((FULL_FRAMES, 512), np.uint8)
+    for i in range(0, FULL_FRAMES, 4096):
+        part = slice(i, i + 4096)
+        inside = ((rows - y[part]) / ry[part]) ** 2 + ((columns - x[part]) / rx[part]) ** 2 < 1
+        frames[part] = np.packbits(inside.reshape(-1, 4096), axis=1)
+    zeros = np.zeros(2120, np.int64)
+    sequences = Sequences(
+        frames=frames,
+        factors=np.stack([y, x, ry * rx], axis=1).reshape(-1, 3),
+        start=np.concatenate(([0], np.cumsum(lengths))),
+        video=np.arange(2120) % 25,
+        track=np.arange(2120),
+        window=zeros,
+        first_frame=zeros,
+        category=zeros + 2,
+    )
+    facts = attributes(Edition(), videos=[f"{i:04d}" for i in range(25)], sources=[], builder={"name": "", "options": {}})
+    return write_store(scratch / name, sequences, facts)
+
+
+def bench_opening(scratch: Path, repeats: int) -> Path:
+    packed = FULL_FRAMES * 512 / 2**20
+    for name in ("full.zarr", "full.h5"):
+        path = full_size_store(scratch, name)
+        for field, what in (("VmRSS", "kept"), ("VmHWM", "at the peak")):
+            runs = [
+                json.loads(subprocess.run([sys.executable, "-c", PROBE, path, field], check=True, capture_output=True).stdout)
+                for _ in range(repeats)
+            ]
+            took = statistics.median(run["seconds"] for run in runs)
+            memory = statistics.median(run["mb"] for run in runs)
+            print(
+                f"opening {name:9} of {FULL_FRAMES:,} frames: {took:.3f} s (target: under 0.2), "
+                f"{memory:.0f} MB {what} = {memory / packed:.2f}× the packed {packed:.0f} MB (target: under 3)"
+            )
+    return scratch / "full.zarr"
+
+
+def bench_items(store: Path, repeats: int) -> None:
+    from kittimasks.dataset import KittiMasks
+
+    dataset = KittiMasks(read_store(store))
+    pieces = [s.frames for s in dataset.sequences if s.frames is not None]
+    theirs = reference.ReferenceDataset(pieces, [s.factors for s in dataset.sequences])
+    torch.manual_seed(0)
+
+    def epoch(loader: DataLoader[Any]) -> None:
+        for n, _ in enumerate(loader):
+            if n == 500:
+                return
+
+    def our_epoch() -> None:
+        dataset.set_epoch(dataset.epoch + 1)
+        epoch(DataLoader(dataset, batch_size=32, shuffle=True, num_workers=0))
+
+    loader: DataLoader[Any] = DataLoader(theirs, 32, shuffle=True, num_workers=0, collate_fn=reference.collate)
+    say("500 batches of 32 pairs, plain DataLoader, no workers", median(our_epoch, 3 * repeats), median(lambda: epoch(loader), repeats), 7)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mots", type=Path, help="a folder of KITTI MOTS text")
+    parser.add_argument("--videos", type=int, help="only the first so many")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of which the median is taken (%(default)s)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        text = options.mots
+        if text is None or not text.is_dir():
+            print(f"{text}: not there; making synthetic videos instead")
+            text = scratch / "instances_txt"
+            synthesize_mots(scratch, videos=16, frames=300)
+        bench_items(bench_opening(scratch, options.repeats), options.repeats)
+        bench_memory(text, scratch)
+        bench_building(text, options.videos, scratch, options.repeats)
+
+
+if __name__ == "__main__":
+    main()

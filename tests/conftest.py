@@ -1,0 +1,28 @@
+"""Shapes and types of the modules that work on arrays are checked while the tests run.
+
+Left out: the compiled kernels, which numba must see bare, and modules that take users' words, whose errors the tests
+provoke.
+"""
+
+from __future__ import annotations
+
+import pytest
+from jaxtyping import install_import_hook
+
+_CHECKED = [
+    "kittimasks.cut",
+    "kittimasks.released",
+    "kittimasks.synthetic",
+    "temporalpairs.builders.runlength",
+    "temporalpairs.builders.sequences",
+    "temporalpairs.builders.tracks",
+    "temporalpairs.loaders.arrays",
+    "temporalpairs.loaders.chance",
+    "temporalpairs.loaders.dataset",
+    "temporalpairs.loaders.sequence",
+    "temporalpairs.loaders.windows",
+]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    install_import_hook(_CHECKED, "beartype.beartype")
