@@ -225,6 +225,8 @@ def _describe(path: Path) -> str:
 
 
 def _describe_sources(sources: list[dict[str, Any]]) -> str:
+    if not sources:
+        return "none stated"
     total = sum(source["size"] for source in sources)
     span = sources[0]["name"] if len(sources) == 1 else f"{sources[0]['name']} … {sources[-1]['name']}"
     return f"{len(sources):,} files, {total:,} bytes: {span}"

@@ -6,10 +6,22 @@ All descend from `TemporalPairsError`; the command line prints their text and no
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class TemporalPairsError(Exception):
     """The root of every error that this package raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker process pickles what it raises, and the arguments of __init__ are not those of the text.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[TemporalPairsError], args: tuple[Any, ...], state: dict[str, Any]) -> TemporalPairsError:
+    error = kind.__new__(kind, *args)
+    error.args = args  # OSError's __new__ leaves them to __init__
+    error.__dict__.update(state)
+    return error
 
 
 class OptionError(TemporalPairsError, ValueError):

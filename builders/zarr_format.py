@@ -85,7 +85,7 @@ def read(path: Path, described: dict[str, Any]) -> dict[str, np.ndarray]:
             arrays[name] = np.asarray(array[...])
         except (StoreCorruptError, PermissionError):
             raise
-        except Exception as error:
+        except Exception as error:  # whatever damaged bytes make zarr and its codecs raise
             problem = f"array {name!r} cannot be decoded ({type(error).__name__}: {error})"
             raise StoreCorruptError(path, problem) from error
     return arrays
