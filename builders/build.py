@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def build_kitti_masks(
     out: str | Path,
-    mots: Sequence[str | Path],
+    mots: str | Path | Sequence[str | Path],
     *,
     format: StoreFormat | None = None,
     jobs: int | None = None,
@@ -47,8 +47,8 @@ def build_kitti_masks(
 
     Args:
         out: path of the new store, ``NAME.zarr`` or ``NAME.h5``.
-        mots: paths of annotations, in the order in which their videos enter the store; each a layout that
-            `temporalpairs.builders.mots.find_videos` knows.
+        mots: one path of annotations or several, in the order in which their videos enter the store; each a layout
+            that `temporalpairs.builders.mots.find_videos` knows.
         format: ``"zarr"`` or ``"hdf5"``; by default what the suffix of ``out`` says, and zarr without one.
         jobs: videos to work on at once; by default as many as there are cores. They run in threads, which serve as
             well as processes here: PNG decoding and the kernels release the GIL.

@@ -219,7 +219,7 @@ def measure_windows(
     lefts: Any,
     side: int,
     sums: Any,
-) -> None:
+) -> int:
     """Measure masks in windows of the shrunk image, without decoding them.
 
     Args:
@@ -232,11 +232,17 @@ def measure_windows(
         lefts: int64 [windows], first column of each window in the shrunk image.
         side: columns of a window.
         sums: int64 [masks, windows, 3], filled with area, sum of rows, sum of columns.
+
+    Returns:
+        The first mask whose runs go beyond the image, or -1.
     """
+    pixels = height * (first_column.size - 1)
     for i in which:
         pixel: Any = np.int64(0)
         for j in range(offsets[i], offsets[i + 1]):
             stop = pixel + np.int64(counts[j])
+            if stop > pixels:
+                return int(i)
             if (j - offsets[i]) & 1 == 0:
                 pixel = stop
                 continue
@@ -258,6 +264,7 @@ def measure_windows(
                 pixel += bottom - top
                 top = 0
                 column += 1
+    return -1
 
 
 @njit(cache=True, nogil=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from temporalpairs.builders import kernels
 from temporalpairs.builders.errors import DatasetWarning, MaskFormatError, OptionError, RawDataError
@@ -43,7 +43,7 @@ _LAYOUTS = """one of
     instances_txt/0000.txt …    KITTI MOTS text
     instances/0000/000000.png … instance PNGs (16-bit), or one video's folder of them
     MOTS20-02/gt/gt.txt         MOTSChallenge, one video or a folder of them
-    a folder that holds instances_txt/ or instances/"""
+    a folder that holds instances_txt/, instances/ or train/"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class TextVideo:
     def _malformed_line(self, data: bytes, line: int) -> RawDataError:
         fields = re.findall(rb"[^ \t\r]+", data.split(b"\n")[line - 1])
         if len(fields) != 6:
-            found = f"{len(fields)} fields" if fields else "no fields"
+            found = f"{len(fields)} fields" if len(fields) > 1 else "1 field"
         else:
             wrong = next((f for f in fields[:5] if not (f.isdigit() and len(f) <= _MAX_DIGITS)), fields[0])
             found = f"{wrong[:40].decode('utf-8', 'replace')!r} is not a number of at most {_MAX_DIGITS} digits"
@@ -209,8 +209,8 @@ def find_videos(path: str | Path) -> list[MotsVideo]:
 
     Args:
         path: a text file, a folder of text files, a folder of instance PNGs or of such folders, a MOTSChallenge
-            sequence or a folder of them, or a folder that holds ``instances_txt/`` or ``instances/`` (of the two,
-            the text is taken: it has the same masks and reads faster).
+            sequence or a folder of them, or a folder that holds ``instances_txt/``, ``instances/`` or ``train/`` (the
+            first of these is taken: text has the same masks as PNGs and reads faster).
 
     Raises:
         RawDataError: there is nothing at the path, or nothing that is one of these layouts.
@@ -224,19 +224,21 @@ def find_videos(path: str | Path) -> list[MotsVideo]:
     for found in (_find_challenge(path, root), _find_text(path, root), _find_pngs(path, root)):
         if found:
             return found
-    for inner in ("instances_txt", "instances"):
+    for inner in ("instances_txt", "instances", "train"):
         if (path / inner).is_dir():
             return find_videos(path / inner)
     raise RawDataError(path, "no MOTS annotation was found in this folder", _LAYOUTS, remedy="Check the path.")
 
 
-def find_all_videos(paths: Sequence[str | Path]) -> list[MotsVideo]:
-    """Find the videos of several paths, in the given order, and make their names unique.
+def find_all_videos(paths: str | Path | Sequence[str | Path]) -> list[MotsVideo]:
+    """Find the videos of one path or several, in the given order, and make their names unique.
 
     Raises:
         OptionError: no path was given, or a video is at two of them.
         RawDataError: as `find_videos`.
     """
+    if isinstance(paths, str | Path):
+        paths = [paths]
     if not paths:
         raise OptionError("No path of MOTS annotations was given; give at least one.")
     groups = [find_videos(path) for path in paths]
@@ -359,7 +361,7 @@ def _decode_png(path: Path, data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             mode = image.mode
             labels = np.asarray(image) if mode.startswith("I") else None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError) as error:
         raise RawDataError(path, f"cannot be decoded ({error})", expected) from error
     if labels is None:
         raise RawDataError(

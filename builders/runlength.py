@@ -52,7 +52,7 @@ class RunLengths:
         Raises:
             MaskFormatError: the string is malformed, or its runs do not add up to height × width.
         """
-        if not 0 <= height * width <= kernels.MAX_PIXELS:
+        if min(height, width) < 0 or height * width > kernels.MAX_PIXELS:
             raise MaskFormatError(_PROBLEMS[kernels.TOO_LARGE])
         data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
         counts, _ = decode_strings(data, np.array([[0, data.size]]), np.array([height * width]))

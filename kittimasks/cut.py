@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from temporalpairs.builders import kernels
-from temporalpairs.builders.errors import OptionError, RawDataError
+from temporalpairs.builders.errors import MaskFormatError, OptionError, RawDataError
 from temporalpairs.builders.mots import CAR, IGNORE
 from temporalpairs.builders.sequences import Sequences
 from temporalpairs.builders.tracks import MaskTrack, VideoTracks
@@ -120,6 +120,7 @@ def cut_video(video: VideoTracks, options: CutOptions | None = None) -> Sequence
 
     Raises:
         RawDataError: the video's images are higher than wide.
+        MaskFormatError: a mask's runs go beyond its image, which no reader lets through.
     """
     options = options or CutOptions()
     if not video.tracks:
@@ -187,9 +188,13 @@ def _measure(masks: _Masks, windows: int) -> Int64[np.ndarray, "masks windows 3"
     """Area, sum of rows and sum of columns of every mask in every window."""
     sums = np.zeros((len(masks.frame), windows, 3), np.int64)
     for height, where, which in _by_size(masks.sizes, windows):
-        kernels.measure_windows(
+        beyond = kernels.measure_windows(
             masks.counts, masks.offsets, which, height, where.first_row, where.first_column, where.lefts, SIDE, sums
         )
+        if beyond >= 0:
+            raise MaskFormatError(
+                f"track {masks.track[beyond]}, frame {masks.frame[beyond]}: the runs go beyond height × width"
+            )
     return sums
 
 

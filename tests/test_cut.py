@@ -1,0 +1,559 @@
+"""KITTI Masks sequences: those of the reference to the bit, from text and from images, and what each option changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+import torch
+from painting import paint_video
+from PIL import Image
+from pycocotools import mask as coco
+from raw import (
+    ABSENT,
+    REAL_RESULT,
+    REAL_TEXT,
+    Video,
+    annotated_part,
+    random_video,
+    write_challenge,
+    write_pngs,
+    write_text,
+)
+from scipy import ndimage
+
+from kittimasks.cut import CutOptions, cut_video, grid, nearest_source, shrunk_width
+from kittimasks.synthetic import synthesize_mots
+from temporalpairs.builders.build import build_kitti_masks
+from temporalpairs.builders.errors import MaskFormatError, OptionError, RawDataError
+from temporalpairs.builders.mots import find_all_videos, find_videos
+from temporalpairs.builders.runlength import RunLengths
+from temporalpairs.builders.sequences import Sequences
+from temporalpairs.builders.store import read_store
+from temporalpairs.builders.tracks import MaskTrack, VideoTracks
+
+SIDE = 64
+needs_real_data = pytest.mark.skipif(not (REAL_TEXT.is_dir() and REAL_RESULT.is_file()), reason=ABSENT)
+
+
+def cut(path: Path, **options: Any) -> Sequences:
+    """Read and cut all that is at a path."""
+    return Sequences.concatenate([cut_video(video.read(), CutOptions(**options)) for video in find_videos(path)])
+
+
+def masks_of(sequences: Sequences) -> list[np.ndarray]:
+    """Unpack the frames of each sequence: bool [T, 64, 64]."""
+    assert sequences.frames is not None
+    frames = np.unpackbits(sequences.frames, axis=1).reshape(-1, SIDE, SIDE).astype(bool)
+    return np.split(frames, sequences.start[1:-1]) if len(sequences) else []
+
+
+def assert_reference(sequences: Sequences, pieces: list[np.ndarray]) -> None:
+    """The frames, their order and their factors are the reference's, to the bit."""
+    assert sequences.lengths.tolist() == [len(piece) for piece in pieces]
+    if pieces:
+        assert np.array_equal(np.concatenate(masks_of(sequences)), np.concatenate(pieces))
+        assert sequences.factors.tobytes() == np.concatenate(reference.find_latents(pieces)).tobytes()
+
+
+def assert_factors_measure_frames(sequences: Sequences) -> None:
+    masks = [mask for piece in masks_of(sequences) for mask in piece]
+    for mask, (y, x, area) in zip(masks, sequences.factors, strict=True):
+        centre = ndimage.center_of_mass(mask)
+        assert (y, x) == (np.float32(centre[0]), np.float32(centre[1]))
+        assert area == mask.sum()
+
+
+def show(labels: np.ndarray, window: int, windows: int = 6) -> np.ndarray:
+    """What a window shows of a label image, by torch and plain slicing."""
+    columns = int(labels.shape[1] // (labels.shape[0] / SIDE))
+    image = torch.from_numpy(labels.astype(np.float32))[None, None]
+    small = torch.nn.functional.interpolate(image, size=(SIDE, columns))[0, 0].numpy()
+    left = window * ((columns - SIDE) // (windows - 1)) if windows > 1 else (columns - SIDE) // 2
+    return small[:, left : left + SIDE]
+
+
+def assert_provenance(sequences: Sequences, videos: Sequence[Video], first_frame: int = 0, windows: int = 6) -> None:
+    """Video, track, window and first frame lead to the labels that each sequence shows."""
+    for i, masks in enumerate(masks_of(sequences)):
+        start = sequences.first_frame[i] - first_frame
+        images = videos[sequences.video[i]][start : start + len(masks)]
+        assert sequences.category[i] == sequences.track[i] // 1000
+        for mask, labels in zip(masks, images, strict=True):
+            np.testing.assert_array_equal(mask, show(labels, sequences.window[i], windows) == sequences.track[i])
+
+
+def table(sequences: Sequences) -> list[tuple[int, int, int, int]]:
+    """(window, track, first frame, length) of each sequence."""
+    columns = (sequences.window, sequences.track, sequences.first_frame, sequences.lengths)
+    return [tuple(row) for row in np.stack(columns, axis=1).tolist()]
+
+
+# --- the published algorithm on the real annotations
+
+
+@needs_real_data
+def test_sequences_from_the_real_text_are_the_references_to_the_bit():
+    expected = np.load(REAL_RESULT)
+    sequences = cut(REAL_TEXT)
+    assert len(sequences) == 272
+    np.testing.assert_array_equal(sequences.lengths, expected["lengths"])
+    np.testing.assert_array_equal(sequences.video, expected["video"])
+    np.testing.assert_array_equal(sequences.frames, expected["frames_packed"], strict=True)
+    assert sequences.factors.dtype == expected["latents"].dtype == np.float32
+    assert sequences.factors.tobytes() == expected["latents"].tobytes()
+    assert set(sequences.category.tolist()) == {2}
+    assert_factors_measure_frames(sequences)
+
+
+@needs_real_data
+def test_sequences_from_images_painted_from_the_real_text_are_the_references_to_the_bit(tmp_path):
+    expected = np.load(REAL_RESULT)
+    with ThreadPoolExecutor(2) as pool:
+        futures = []
+        for video in find_videos(REAL_TEXT):
+            folder = paint_video(video.read(), tmp_path, compress_level=1)
+            futures.append(pool.submit(lambda folder: cut_video(find_videos(folder)[0].read()), folder))
+        sequences = Sequences.concatenate([future.result() for future in futures])
+    np.testing.assert_array_equal(sequences.lengths, expected["lengths"])
+    np.testing.assert_array_equal(sequences.video, expected["video"])
+    np.testing.assert_array_equal(sequences.frames, expected["frames_packed"], strict=True)
+    assert sequences.factors.tobytes() == expected["latents"].tobytes()
+
+
+@needs_real_data
+# pycocotools decodes with an __array__ that NumPy 2 calls outdated.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_the_table_of_real_sequences_leads_back_to_their_lines():
+    files = sorted(REAL_TEXT.glob("*.txt"))
+    sequences = cut(REAL_TEXT)
+    masks = masks_of(sequences)
+    for i in range(0, len(sequences), 9):
+        lines = [line.split() for line in files[sequences.video[i]].read_text().splitlines()]
+        rows = {int(frame): rest for frame, track, *rest in lines if int(track) == sequences.track[i]}
+        for frame, mask in enumerate(masks[i], int(sequences.first_frame[i])):
+            category, height, width, text = rows[frame]
+            full = coco.decode({"size": [int(height), int(width)], "counts": text.encode()})
+            np.testing.assert_array_equal(mask, show(full, sequences.window[i]) == 1)
+            assert int(category) == sequences.category[i]
+
+
+@needs_real_data
+def test_real_cars_are_cut_when_asked_for_and_leave_the_pedestrians_as_they_are():
+    default = cut(REAL_TEXT)
+    both = cut(REAL_TEXT, categories=(1, 2))
+    pedestrians = both.category == 2
+    assert set(both.category.tolist()) == {1, 2}
+    for column in ("video", "track", "window", "first_frame", "category", "lengths"):
+        np.testing.assert_array_equal(getattr(both, column)[pedestrians], getattr(default, column))
+    assert_factors_measure_frames(both)
+
+
+# --- the published algorithm on made annotations
+
+
+def test_synthetic_text_and_images_give_the_sequences_of_the_reference(tmp_path):
+    synthesize_mots(tmp_path, seed=11, videos=3, frames=30)
+    folders = [
+        paint_video(video.read(), tmp_path / "instances", compress_level=1)
+        for video in find_videos(tmp_path / "instances_txt")
+    ]
+    pieces, _ = reference.extract(folders)
+    assert len(pieces) > 10
+    videos = [[np.array(Image.open(file)) for file in sorted(folder.iterdir())] for folder in folders]
+    for path in ("instances_txt", "instances"):
+        sequences = cut(tmp_path / path)
+        assert_reference(sequences, pieces)
+        assert_provenance(sequences, videos)
+        assert_factors_measure_frames(sequences)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_videos_give_the_sequences_of_the_reference(tmp_path, seed):
+    rng = np.random.default_rng([64, seed])
+    for n in range(9):
+        video = random_video(rng)
+        images = write_pngs(tmp_path / "instances" / f"{n:04d}", video)
+        text = write_text(tmp_path / f"{n:04d}.txt", video)
+        challenge = write_challenge(tmp_path / f"MOTS20-{n:02d}", video) if same_sizes(video) else None
+        windows = reference.read_windows(images)
+        pieces = reference.find_sequences(windows)
+        sequences = cut(images)
+        assert_reference(sequences, pieces)
+        assert_provenance(sequences, [video])
+        # Text does not tell of frames behind the last annotated one, unless a seqinfo.ini does.
+        assert_reference(cut(text), reference.find_sequences(windows[: max(1, len(annotated_part(video)))]))
+        if challenge:
+            assert_reference(cut(challenge), pieces)
+            assert_provenance(cut(challenge), [video], first_frame=1)
+
+
+def same_sizes(video: Video) -> bool:
+    return len({labels.shape for labels in video}) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_other_windows_and_minima_are_those_of_the_reference_with_its_constants_changed(tmp_path, monkeypatch, seed):
+    rng = np.random.default_rng([65, seed])
+    for n, (windows, minimum) in enumerate([(3, 30), (6, 1), (2, 80), (9, 12)]):
+        monkeypatch.setattr(reference, "WINDOWS", windows)
+        monkeypatch.setattr(reference, "MIN_PIXELS", minimum)
+        video = random_video(rng)
+        images = write_pngs(tmp_path / f"{n:04d}", video)
+        sequences = cut(images, windows=windows, min_pixels=minimum)
+        assert_reference(sequences, reference.extract([images])[0])
+        assert_provenance(sequences, [video], windows=windows)
+        assert_factors_measure_frames(cut(images, windows=windows, min_pixels=minimum, drop_extreme_ids=False))
+
+
+# --- which pixels are sampled
+
+
+def torch_source(n_in: int, n_out: int, axis: int) -> np.ndarray:
+    line = torch.arange(n_in, dtype=torch.float32)
+    image = line[None, None, :, None] if axis == 0 else line[None, None, None, :]
+    size = (n_out, 1) if axis == 0 else (1, n_out)
+    return torch.nn.functional.interpolate(image, size=size).flatten().numpy().astype(np.int64)
+
+
+def test_sampled_rows_are_torchs_for_every_height():
+    for height in range(1, 2301):
+        np.testing.assert_array_equal(nearest_source(height, SIDE), torch_source(height, SIDE, axis=0))
+
+
+@pytest.mark.parametrize("height", [64, 65, 100, 370, 374, 375, 376, 480, 720, 1080, 1100])
+def test_sampled_columns_are_torchs_for_every_width(height):
+    for width in range(height, 2301):
+        columns = shrunk_width(height, width)
+        assert columns == int(width // (height / 64))
+        np.testing.assert_array_equal(nearest_source(width, columns), torch_source(width, columns, axis=1))
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (375, 1242), (376, 1241), (1080, 1920), (63, 200), (1, 5)])
+@pytest.mark.parametrize("windows", [1, 2, 6])
+def test_windows_lie_evenly_from_the_left_edge_and_a_single_one_in_the_middle(height, width, windows):
+    columns = shrunk_width(height, width)
+    lefts = grid(height, width, windows).lefts
+    assert len(lefts) == windows
+    assert np.all(lefts + SIDE <= columns)
+    if windows == 1:
+        assert lefts.tolist() == [(columns - SIDE) // 2]
+    else:
+        assert lefts.tolist() == [k * ((columns - SIDE) // (windows - 1)) for k in range(windows)]
+
+
+# --- single rules, on images that need no shrinking: 64 × 384, six windows side by side
+
+
+def stage(length: int, *tracks: tuple[int, int, Sequence[int]], height: int = 64) -> list[np.ndarray]:
+    """Draw tracks of (id, window, pixels in each frame); each track has eight rows of its own."""
+    video = [np.zeros((64, 384), np.uint16) for _ in range(length)]
+    for row, (track, window, sizes) in enumerate(tracks):
+        for labels, pixels in zip(video, sizes, strict=True):
+            band = labels[8 * row : 8 * row + 8, 64 * window : 64 * window + 64]
+            band[np.arange(512).reshape(8, 64) < pixels] = track
+    return [np.repeat(np.repeat(labels, height // 64, axis=0), height // 64, axis=1) for labels in video]
+
+
+def cut_both(folder: Path, video: Video, **options: Any) -> Sequences:
+    """Cut from images and from text, which agree; without options, also with the reference."""
+    images = write_pngs(folder / "instances" / "0000", video)
+    sequences = cut(images, **options)
+    from_text = cut(write_text(folder / "0000.txt", video), **options)
+    assert table(from_text) == table(sequences)
+    np.testing.assert_array_equal(from_text.frames, sequences.frames)
+    if not options:
+        assert_reference(sequences, reference.extract([images])[0])
+    return sequences
+
+
+def test_where_a_window_shows_no_ignore_region_its_highest_id_is_dropped(tmp_path):
+    video = stage(
+        3,
+        (2001, 0, [50] * 3),
+        (2002, 0, [50] * 3),
+        (2001, 3, [50] * 3),
+        (2002, 3, [50] * 3),
+        (10000, 3, [1, 0, 0]),
+    )
+    assert table(cut_both(tmp_path, video)) == [(0, 2001, 0, 3), (3, 2001, 0, 3), (3, 2002, 0, 3)]
+
+
+def test_a_window_with_a_single_id_gives_nothing(tmp_path):
+    assert table(cut_both(tmp_path, stage(3, (2001, 1, [50] * 3)))) == []
+
+
+def test_the_highest_id_is_dropped_even_if_it_never_shows_enough_pixels(tmp_path):
+    assert table(cut_both(tmp_path, stage(3, (2001, 1, [50] * 3), (2002, 1, [0, 1, 0])))) == [(1, 2001, 0, 3)]
+
+
+def test_cars_are_dropped_and_all_other_classes_kept(tmp_path):
+    ids = (500, 1000, 1999, 2000, 3000, 10000, 10001, 65535)
+    video = stage(2, *((track, 2, [40, 41]) for track in ids))
+    sequences = cut_both(tmp_path, video)
+    assert sequences.track.tolist() == [500, 2000, 3000, 10000, 10001]
+    assert sequences.category.tolist() == [0, 2, 3, 10, 10]
+
+
+HOLES = {
+    "a gap breaks a track": ([50, 50, 50, 0, 50, 50, 50], [(0, 3), (4, 3)]),
+    "a frame of 29 pixels breaks a track, one of 30 does not": ([50, 30, 50, 29, 50, 30, 50], [(0, 3), (4, 3)]),
+    "a piece of two that a hole ends is dropped": ([50, 50, 0, 50, 50, 50, 50], [(3, 4)]),
+    "a piece of two at the end is kept": ([50, 50, 50, 50, 0, 50, 50], [(0, 4), (5, 2)]),
+    "a piece of two that a few pixels follow is dropped": ([50, 50, 3, 0, 0, 0, 0], []),
+    "a piece of two that nothing follows is kept": ([50, 50, 0, 0, 0, 0, 0], [(0, 2)]),
+    "a few pixels much later count as a hole": ([0, 50, 50, 0, 0, 0, 1], []),
+    "a piece of three that a few pixels follow is kept": ([50, 50, 50, 3, 0, 0, 0], [(0, 3)]),
+    "few pixels before a piece change nothing": ([3, 3, 0, 3, 3, 50, 50], [(5, 2)]),
+    "single frames are dropped everywhere": ([50, 0, 50, 0, 50, 0, 50], []),
+    "never enough pixels": ([29, 29, 29, 29, 29, 29, 29], []),
+}
+
+
+@pytest.mark.parametrize(("sizes", "expected"), HOLES.values(), ids=HOLES)
+def test_pieces_end_at_holes_and_need_two_or_three_frames(tmp_path, sizes, expected):
+    video = stage(7, (2001, 4, sizes), (10000, 4, [9] * 7))
+    assert table(cut_both(tmp_path, video)) == [(4, 2001, first, length) for first, length in expected]
+
+
+def test_order_is_window_then_id_then_time(tmp_path):
+    gap = [40, 40, 40, 0, 40, 40]
+    video = stage(
+        6, (2005, 1, gap), (2001, 1, gap), (10000, 1, [9] * 6), (2005, 0, gap), (2001, 5, gap), (10000, 0, [9] * 6)
+    )
+    assert table(cut_both(tmp_path, video)) == [
+        (0, 2005, 0, 3),
+        (0, 2005, 4, 2),
+        (1, 2001, 0, 3),
+        (1, 2001, 4, 2),
+        (1, 2005, 0, 3),
+        (1, 2005, 4, 2),
+    ]
+
+
+def covered(video: list[np.ndarray], window: int, track: int, frames: Sequence[int]) -> list[np.ndarray]:
+    """Fill the background of a window in some frames."""
+    for frame in frames:
+        part = video[frame][:, 64 * window : 64 * window + 64]
+        part[part == 0] = track
+    return video
+
+
+def test_where_masks_hide_the_background_in_every_frame_the_lowest_id_is_dropped(tmp_path):
+    tracks = [(2001, 2, [50] * 4), (2005, 2, [50] * 4), (10000, 2, [50] * 4)]
+    hidden = covered(stage(4, *tracks), 2, 3000, range(4))
+    assert [row[1] for row in table(cut_both(tmp_path / "hidden", hidden))] == [2005, 3000]
+    shown_once = covered(stage(4, *tracks), 2, 3000, [0, 1, 3])
+    assert [row[1] for row in table(cut_both(tmp_path / "shown", shown_once))] == [2001, 2005]
+
+
+def test_a_frame_without_annotation_shows_the_background(tmp_path):
+    tracks = [(2001, 2, [50] * 3), (2005, 2, [50] * 3), (10000, 2, [50] * 3)]
+    hidden = covered(stage(3, *tracks), 2, 3000, range(3))
+    empty = np.zeros_like(hidden[0])
+    for name, video in {"before": [empty, *hidden], "between": [hidden[0], empty, *hidden]}.items():
+        assert [row[1] for row in table(cut_both(tmp_path / name, video))] == [2001, 2005, 3000]
+    behind = [*hidden, empty]
+    images = write_pngs(tmp_path / "behind", behind)
+    challenge = write_challenge(tmp_path / "MOTS20-02", behind)
+    for path in (images, challenge):
+        assert_reference(cut(path), reference.extract([images])[0])
+        assert [row[1] for row in table(cut(path))] == [2001, 2005, 3000]
+
+
+def test_frames_of_several_sizes_are_shrunk_each_by_its_own(tmp_path):
+    tracks = [(2001, 0, [50] * 3), (10000, 0, [50] * 3)]
+    video = [*stage(3, *tracks), *stage(3, *tracks, height=192)]
+    sequences = cut_both(tmp_path, video)
+    assert table(sequences) == [(0, 2001, 0, 6)]
+    assert sequences.factors[:, 2].tolist() == [50] * 6
+
+
+def test_sequences_of_several_videos_do_not_run_together(tmp_path):
+    video = stage(3, (2001, 0, [50] * 3), (10000, 0, [50] * 3))
+    for name in ("0000", "0001", "0003"):
+        write_text(tmp_path / f"{name}.txt", video if name != "0001" else [np.zeros((64, 384), np.uint16)])
+    sequences = cut(tmp_path)
+    assert sequences.video.tolist() == [0, 2]
+    assert table(sequences) == [(0, 2001, 0, 3)] * 2
+    assert sequences.start.tolist() == [0, 3, 6]
+
+
+# --- options
+
+
+def test_extreme_ids_kept_keeps_the_highest_pedestrian_and_drops_ignore_regions(tmp_path):
+    video = stage(
+        3,
+        (2001, 0, [50] * 3),
+        (2002, 0, [50] * 3),
+        (1005, 0, [50] * 3),
+        (2007, 1, [50] * 3),
+        (10000, 2, [50] * 3),
+        (2003, 2, [50] * 3),
+    )
+    assert table(cut_both(tmp_path / "on", video)) == [(0, 2001, 0, 3), (2, 2003, 0, 3)]
+    off = cut_both(tmp_path / "off", video, drop_extreme_ids=False)
+    assert table(off) == [(0, 2001, 0, 3), (0, 2002, 0, 3), (1, 2007, 0, 3), (2, 2003, 0, 3)]
+
+
+def test_extreme_ids_kept_keeps_the_lowest_id_of_a_hidden_background(tmp_path):
+    video = covered(stage(3, (2001, 2, [50] * 3), (10000, 2, [50] * 3)), 2, 3000, range(3))
+    assert [row[1] for row in table(cut_both(tmp_path / "on", video))] == [3000]
+    off = cut_both(tmp_path / "off", video, drop_extreme_ids=False)
+    assert [row[1] for row in table(off)] == [2001, 3000]
+
+
+def test_short_pieces_before_holes_kept_keeps_just_those_besides(tmp_path):
+    sizes = [50, 50, 0, 50, 50, 50, 2, 50, 0]
+    video = stage(9, (2001, 0, sizes), (2002, 0, [50, 50, 1, 0, 0, 0, 0, 0, 0]), (10000, 0, [9] * 9))
+    on = table(cut_both(tmp_path / "on", video))
+    off = table(cut_both(tmp_path / "off", video, long_before_hole=False))
+    assert on == [(0, 2001, 3, 3)]
+    assert off == [(0, 2001, 0, 2), (0, 2001, 3, 3), (0, 2002, 0, 2)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_switch_and_category_equals_the_reference_on_a_video_that_spares_the_quirk(tmp_path, seed):
+    """The quirks act by rank, so raised ids and one more frame show what the reference does without them."""
+    rng = np.random.default_rng([66, seed])
+    for n in range(6):
+        video = random_video(rng)
+        path = write_pngs(tmp_path / f"{n}" / "0000", video)
+
+        # Ids two classes higher keep their ranks, and none is a car.
+        raised = [labels + np.uint16(2000) * (labels > 0) for labels in video]
+        expected = reference.extract([write_pngs(tmp_path / f"{n}" / "raised", raised)])[0]
+        assert_reference(cut(path, categories=tuple(range(66))), expected)
+
+        # One more frame shows background and an id above all others in every window; ignore regions become cars.
+        spared = [np.where(labels // 1000 == 10, 1000, labels).astype(np.uint16) for labels in video]
+        last = np.zeros_like(video[0])
+        last[::2] = 65535
+        spared.append(last)
+        expected = reference.extract([write_pngs(tmp_path / f"{n}" / "spared", spared)])[0]
+        assert_reference(cut(path, drop_extreme_ids=False), expected)
+
+        on, off = table(cut(path)), table(cut(path, long_before_hole=False))
+        assert [row for row in off if row in on] == on
+        assert {length for *_, length in set(off) - set(on)} <= {2}
+
+
+def test_only_the_categories_that_are_named_are_cut(tmp_path):
+    tracks = [(1000, 0, [50] * 2), (1001, 0, [50] * 2), (2000, 0, [50] * 2), (3000, 0, [50] * 2), (10000, 0, [50] * 2)]
+    path = write_text(tmp_path / "0000.txt", stage(2, *tracks))
+    assert cut(path, categories=(1,)).track.tolist() == [1000, 1001]
+    assert cut(path, categories=(1, 2)).track.tolist() == [1000, 1001, 2000]
+    assert cut(path, categories=(2,)).track.tolist() == [2000]
+    assert cut(path, categories=(10,)).track.tolist() == []
+    assert cut(path, categories=(10,), drop_extreme_ids=False).track.tolist() == [10000]
+    assert cut(path, categories=(7,)).track.tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("minimum", "expected"), [(1, [(0, 4)]), (30, [(0, 3)]), (31, [(0, 2)]), (4096, []), (9999, [])]
+)
+def test_the_minimum_of_pixels_moves_where_sequences_break(tmp_path, minimum, expected):
+    path = write_text(tmp_path / "0000.txt", stage(4, (2001, 0, [40, 40, 30, 29]), (10000, 0, [9] * 4)))
+    off = table(cut(path, min_pixels=minimum, long_before_hole=False))
+    assert [row[2:] for row in off] == expected
+
+
+def test_a_single_window_lies_in_the_middle(tmp_path):
+    video = stage(3, (2001, 2, [512] * 3), (2002, 3, [512] * 3), (2003, 0, [512] * 3))
+    sequences = cut(write_text(tmp_path / "0000.txt", video), windows=1, drop_extreme_ids=False)
+    assert table(sequences) == [(0, 2001, 0, 3), (0, 2002, 0, 3)]
+    assert_provenance(sequences, [video], windows=1)
+
+
+def test_three_windows_are_spread_from_edge_to_edge(tmp_path):
+    video = stage(3, (2001, 0, [512] * 3), (2002, 2, [512] * 3), (2003, 5, [512] * 3))
+    sequences = cut(write_text(tmp_path / "0000.txt", video), windows=3, drop_extreme_ids=False)
+    assert table(sequences) == [(0, 2001, 0, 3), (1, 2002, 0, 3), (2, 2003, 0, 3)]
+    assert_provenance(sequences, [video], windows=3)
+
+
+@pytest.mark.parametrize("options", [{"categories": ()}, {"min_pixels": 0}, {"windows": 0}])
+def test_options_that_make_no_sense_are_refused_by_name(options):
+    with pytest.raises(OptionError, match=next(iter(options))):
+        CutOptions(**options)
+
+
+# --- what else must hold
+
+
+@pytest.mark.parametrize("shape", [(200, 100), (100, 99), (1242, 375)])
+def test_portrait_images_are_refused_with_their_size(tmp_path, shape):
+    labels = np.zeros(shape, np.uint16)
+    labels[:50, :50] = 2001
+    for path in (write_text(tmp_path / "0007.txt", [labels] * 2), write_pngs(tmp_path / "0007", [labels] * 2)):
+        with pytest.raises(RawDataError) as caught:
+            cut(path)
+        text = str(caught.value)
+        assert "0007" in text
+        assert f"an image of {shape[0]} × {shape[1]} pixels" in text
+        assert "Expected landscape images. Leave this video out, or turn its images." in text
+
+
+def test_square_images_and_images_below_64_rows_are_cut(tmp_path):
+    for n, shape in enumerate([(64, 64), (375, 375), (20, 21), (1, 1)]):
+        labels = np.full(shape, 2001, np.uint16)
+        sequences = cut(write_text(tmp_path / f"{n:04d}.txt", [labels] * 2), drop_extreme_ids=False)
+        assert sequences.window.tolist() == list(range(6))
+        assert set(sequences.factors[:, 2].tolist()) == {4096}
+
+
+def test_no_image_is_decoded_from_text(tmp_path, monkeypatch):
+    def refuse(*arguments: Any, **named: Any) -> None:
+        raise AssertionError("an image was decoded")
+
+    synthesize_mots(tmp_path, seed=5, videos=2, frames=20, height=128, width=420)
+    expected = cut(tmp_path)
+    for owner, name in [
+        (RunLengths, "to_mask"),
+        (Image, "open"),
+        (Image, "fromarray"),
+        (coco, "decode"),
+        (torch.nn.functional, "interpolate"),
+    ]:
+        monkeypatch.setattr(owner, name, refuse)
+    sequences = read_store(build_kitti_masks(tmp_path / "out.zarr", [tmp_path], progress=False)).sequences
+    assert len(sequences) > 0
+    np.testing.assert_array_equal(sequences.frames, expected.frames)
+    assert sequences.factors.tobytes() == expected.factors.tobytes()
+    assert table(sequences) == table(expected)
+
+
+def test_videos_of_two_sources_keep_their_own_place_in_the_table(tmp_path):
+    video = stage(3, (2001, 0, [50] * 3), (10000, 0, [50] * 3))
+    shifted = stage(3, (2004, 1, [60] * 3), (10000, 1, [50] * 3))
+    kitti = write_text(tmp_path / "a" / "0000.txt", video)
+    other = write_pngs(tmp_path / "b" / "0000", shifted)
+    reads = [found.read() for found in find_all_videos([other, kitti])]
+    assert [read.name for read in reads] == ["0000/0000", "0000.txt/0000"]
+    sequences = Sequences.concatenate([cut_video(read) for read in reads])
+    assert_provenance(sequences, [shifted, video])
+    assert sequences.video.tolist() == [0, 1]
+
+
+def test_a_track_made_by_hand_whose_runs_leave_the_image_is_refused():
+    def track(run: int) -> MaskTrack:
+        return MaskTrack(
+            video="mine",
+            track=2001,
+            category=2,
+            frames=np.array([4]),
+            sizes=np.array([[64, 64]]),
+            counts=np.array([10, run, 4086 - run if run < 4086 else 0], np.uint32),
+            offsets=np.array([0, 3]),
+        )
+
+    assert len(cut_video(VideoTracks("mine", (track(100),), (), 5))) == 0
+    for run in (4087, 2**32 - 1):
+        with pytest.raises(MaskFormatError, match="track 2001, frame 4: the runs go beyond height × width"):
+            cut_video(VideoTracks("mine", (track(run),), (), 5))

@@ -1,0 +1,698 @@
+"""Readers of MOTS annotations: every layout gives the same tracks, and every fault a message that names its place."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from painting import paint_video
+from PIL import Image
+from raw import (
+    assert_same_tracks,
+    encode,
+    line,
+    lines_of,
+    random_video,
+    write_challenge,
+    write_pngs,
+    write_seqinfo,
+    write_text,
+)
+
+from kittimasks.cut import cut_video
+from kittimasks.synthetic import synthesize_mots
+from temporalpairs.builders.errors import DatasetWarning, OptionError, RawDataError
+from temporalpairs.builders.mots import find_all_videos, find_videos
+from temporalpairs.builders.tracks import VideoTracks
+
+HEIGHT, WIDTH = 40, 90
+
+
+def box(*boxes: tuple[int, int, int, int, int], height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """Draw boxes of (id, top, left, bottom, right)."""
+    labels = np.zeros((height, width), np.uint16)
+    for track, top, left, bottom, right in boxes:
+        labels[top:bottom, left:right] = track
+    return labels
+
+
+# A pedestrian with a gap, a car, an ignore region, a class that nobody named, the highest id, an empty frame.
+VIDEO = [
+    box((2001, 0, 0, 20, 9), (1000, 5, 40, 30, 60), (10000, 35, 0, 40, 90)),
+    box((2001, 1, 1, 21, 10), (3004, 0, 88, 2, 90)),
+    box(),
+    box((2001, 2, 1, 22, 11), (1000, 6, 41, 31, 60), (65535, 39, 89, 40, 90)),
+    box((1000, 6, 41, 31, 61)),
+]
+
+
+def read_one(path: Path) -> VideoTracks:
+    (video,) = find_videos(path)
+    return video.read()
+
+
+def read_all(path: Path) -> list[VideoTracks]:
+    return [video.read() for video in find_videos(path)]
+
+
+def kept(video: VideoTracks) -> dict[int, tuple[int, list[int]]]:
+    return {track.track: (track.category, track.frames.tolist()) for track in video.tracks}
+
+
+def refuse(path: Path, *parts: str) -> RawDataError:
+    """Read what must be refused; the message names the path and has the parts, in this order."""
+    with pytest.raises(RawDataError) as caught:
+        read_all(path)
+    error = caught.value
+    text = str(error)
+    assert error.path == path or path in error.path.parents
+    assert text.startswith(str(error.path))
+    assert "\n  Expected " in text
+    position = len(str(path.parent))
+    for part in parts:
+        assert part in text[position:], text
+        position = text.index(part, position) + len(part)
+    return error
+
+
+# --- what every layout gives
+
+
+def text_file(folder: Path) -> Path:
+    return write_text(folder / "0005.txt", VIDEO)
+
+
+def text_folder(folder: Path) -> Path:
+    return write_text(folder / "instances_txt" / "0005.txt", VIDEO).parent
+
+
+def parent_of_text(folder: Path) -> Path:
+    return text_folder(folder).parent
+
+
+def png_folder(folder: Path) -> Path:
+    return write_pngs(folder / "0005", VIDEO)
+
+
+def folder_of_png_folders(folder: Path) -> Path:
+    return write_pngs(folder / "instances" / "0005", VIDEO).parent
+
+
+def parent_of_pngs(folder: Path) -> Path:
+    return folder_of_png_folders(folder).parent
+
+
+def pngs_without_zeros(folder: Path) -> Path:
+    folder = folder / "0005"
+    folder.mkdir()
+    for frame, labels in enumerate(VIDEO):
+        assert cv2.imwrite(str(folder / f"{frame}.png"), labels)
+    return folder
+
+
+KITTI = [
+    text_file,
+    text_folder,
+    parent_of_text,
+    png_folder,
+    folder_of_png_folders,
+    parent_of_pngs,
+    pngs_without_zeros,
+]
+
+
+def challenge_folder(folder: Path) -> Path:
+    return write_challenge(folder / "MOTS20-05", VIDEO)
+
+
+def folder_of_challenge_folders(folder: Path) -> Path:
+    return write_challenge(folder / "train" / "MOTS20-05", VIDEO).parent
+
+
+def parent_of_train(folder: Path) -> Path:
+    return folder_of_challenge_folders(folder).parent
+
+
+def challenge_file(folder: Path) -> Path:
+    return challenge_folder(folder) / "gt" / "gt.txt"
+
+
+def challenge_without_seqinfo(folder: Path) -> Path:
+    (challenge_folder(folder) / "seqinfo.ini").unlink()
+    return folder / "MOTS20-05"
+
+
+def challenge_flat_file(folder: Path) -> Path:
+    return write_text(folder / "MOTS20-05.txt", VIDEO, first_frame=1)
+
+
+def challenge_flat_folder(folder: Path) -> Path:
+    return challenge_flat_file(folder).parent
+
+
+def challenge_pngs(folder: Path) -> Path:
+    return write_pngs(folder / "MOTS20-05", VIDEO, first_frame=1)
+
+
+def folder_of_challenge_pngs(folder: Path) -> Path:
+    return write_pngs(folder / "instances" / "MOTS20-05", VIDEO, first_frame=1).parent
+
+
+CHALLENGE = [
+    challenge_folder,
+    folder_of_challenge_folders,
+    parent_of_train,
+    challenge_file,
+    challenge_without_seqinfo,
+    challenge_flat_file,
+    challenge_flat_folder,
+    challenge_pngs,
+    folder_of_challenge_pngs,
+]
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "first"),
+    [(layout, "0005", 0) for layout in KITTI] + [(layout, "MOTS20-05", 1) for layout in CHALLENGE],
+    ids=lambda value: value.__name__ if callable(value) else None,
+)
+def test_every_layout_keeps_ids_categories_frame_numbers_and_run_lengths(tmp_path, layout, name, first):
+    video = read_one(layout(tmp_path))
+    assert video.name == name
+    assert {track.video for track in video.tracks} == {name}
+    assert kept(video) == {
+        1000: (1, [first, first + 3, first + 4]),
+        2001: (2, [first, first + 1, first + 3]),
+        3004: (3, [first + 1]),
+        10000: (10, [first]),
+        65535: (65, [first + 3]),
+    }
+    for track in video.tracks:
+        for frame, runs in zip(track.frames, track, strict=True):
+            mask = VIDEO[frame - first] == track.track
+            assert (runs.height, runs.width, runs.to_string()) == (HEIGHT, WIDTH, encode(mask))
+            np.testing.assert_array_equal(runs.to_mask(), mask)
+    assert video.length == len(VIDEO)
+    for source in video.sources:
+        (file,) = [file for file in tmp_path.rglob(Path(source.name).name) if file.stat().st_size == source.size]
+        assert str(file).endswith(source.name)
+
+
+def test_a_folder_gives_its_videos_in_the_order_of_their_names(tmp_path):
+    for name in ("0010", "0002", "0000"):
+        write_text(tmp_path / "instances_txt" / f"{name}.txt", VIDEO)
+        write_pngs(tmp_path / "instances" / name, VIDEO[:2])
+        write_challenge(tmp_path / "train" / f"MOTS20-{name}", VIDEO)
+    names = ["0000", "0002", "0010"]
+    assert [video.name for video in find_videos(tmp_path / "instances_txt")] == names
+    assert [video.name for video in find_videos(tmp_path / "instances")] == names
+    assert [video.name for video in find_videos(tmp_path / "train")] == [f"MOTS20-{name}" for name in names]
+
+
+def test_where_text_and_images_lie_side_by_side_the_text_is_read(tmp_path):
+    folder_of_png_folders(tmp_path)
+    text_folder(tmp_path)
+    (source,) = read_one(tmp_path).sources
+    assert source.name == "instances_txt/0005.txt"
+
+
+def test_other_files_beside_the_annotations_are_left_alone(tmp_path):
+    path = text_folder(tmp_path)
+    (path / "README.txt").write_text("Frames are numbered from 0.")
+    (path / "seqmap.csv").write_text("0005")
+    (path / "²³.txt").write_text("no video")
+    assert [video.name for video in find_videos(path)] == ["0005"]
+
+
+def test_synthetic_text_and_the_images_painted_from_it_give_equal_tracks(tmp_path):
+    synthesize_mots(tmp_path, seed=3, videos=2, frames=25, height=128, width=420)
+    for text in find_videos(tmp_path):
+        read = text.read()
+        painted = read_one(paint_video(read, tmp_path / "instances", compress_level=1))
+        assert painted.name == read.name
+        assert_same_tracks(painted.tracks, read.tracks)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_text_and_images_give_equal_tracks(tmp_path, seed):
+    video = random_video(np.random.default_rng(seed))
+    text = read_one(write_text(tmp_path / "0001.txt", video))
+    images = read_one(write_pngs(tmp_path / "0001", video))
+    assert_same_tracks(text.tracks, images.tracks)
+    assert len(images.tracks) == len({label for labels in video for label in np.unique(labels) if label})
+
+
+def test_images_of_another_encoder_are_read_alike(tmp_path):
+    rng = np.random.default_rng(2)
+    labels = rng.choice(np.array([0, 2001, 65535, 256, 255], np.uint16), (60, 70))
+    folder = tmp_path / "0000"
+    folder.mkdir()
+    for frame, strategy in enumerate(range(5)):
+        assert cv2.imwrite(str(folder / f"{frame:06d}.png"), labels, [cv2.IMWRITE_PNG_STRATEGY, strategy])
+    for track in read_one(folder).tracks:
+        assert track.frames.tolist() == list(range(5))
+        for runs in track:
+            np.testing.assert_array_equal(runs.to_mask(), labels == track.track)
+
+
+SPELLINGS: dict[str, Callable[[list[str]], str]] = {
+    "Windows line ends": lambda lines: "".join(lines).replace("\n", "\r\n"),
+    "no final newline": lambda lines: "".join(lines)[:-1],
+    "blank lines at the end": lambda lines: "".join(lines) + "\n \n\t\r\n\n",
+    "blank lines in between": lambda lines: "\n\n".join(lines),
+    "tabs": lambda lines: "".join(lines).replace(" ", "\t"),
+    "more and trailing blanks": lambda lines: "".join(f"  {line[:-1]} \n".replace(" ", "  ") for line in lines),
+    "leading zeros": lambda lines: "".join("00" + line for line in lines),
+    "lines backwards": lambda lines: "".join(lines[::-1]),
+    "lines by track": lambda lines: "".join(sorted(lines, key=lambda line: line.split()[1])),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_the_spelling_of_a_text_file_changes_nothing(tmp_path, spelling):
+    plain = read_one(write_text(tmp_path / "0000.txt", VIDEO))
+    path = tmp_path / "0001.txt"
+    path.write_bytes(spelling(lines_of(VIDEO)).encode())
+    assert path.read_bytes() != (tmp_path / "0000.txt").read_bytes()
+    assert_same_tracks(read_one(path).tracks, plain.tracks)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "\r\n \n"])
+def test_a_video_without_any_annotation_has_no_tracks_and_no_sequences(tmp_path, content):
+    path = tmp_path / "0006.txt"
+    path.write_text(content)
+    video = read_one(path)
+    assert (video.tracks, video.length) == ((), 0)
+    assert [source.size for source in video.sources] == [len(content)]
+    assert len(cut_video(video)) == 0
+
+
+def test_images_without_any_annotation_have_no_tracks_and_no_sequences(tmp_path):
+    video = read_one(write_pngs(tmp_path / "0006", [box()] * 3))
+    assert (video.tracks, video.length, len(video.sources)) == ((), 3, 3)
+    assert len(cut_video(video)) == 0
+
+
+def test_a_video_may_change_its_image_size(tmp_path):
+    small, large = box((2001, 0, 0, 8, 8)), box((2001, 0, 0, 9, 9), height=50, width=100)
+    for path in (write_text(tmp_path / "0000.txt", [small, large]), write_pngs(tmp_path / "0000", [small, large])):
+        (track,) = read_one(path).tracks
+        assert track.sizes.tolist() == [[HEIGHT, WIDTH], [50, 100]]
+
+
+def test_the_length_of_a_challenge_video_is_what_its_seqinfo_states(tmp_path):
+    folder = write_challenge(tmp_path / "MOTS20-02", [*VIDEO, box(), box()])
+    assert read_one(folder).length == len(VIDEO) + 2
+
+
+# --- text that must be refused
+
+GOOD = line(0, 2001, VIDEO[0] == 2001)
+RLE = GOOD.split()[-1]
+FIELDS = "six fields: frame id class_id height width rle"
+
+REFUSED = {
+    "too few fields": (GOOD + "1 2001 2 40 90\n", "line 2", "5 fields", FIELDS),
+    "too many fields": (GOOD[:-1] + " 7\n", "line 1", "7 fields", FIELDS),
+    "one word": (GOOD + "\n\nend\n", "line 4", "1 field.", FIELDS),
+    "old Macintosh line ends": (GOOD.replace("\n", "\r") * 2, "line 1", "12 fields", FIELDS),
+    "a word for the frame": (f"one 2001 2 40 90 {RLE}", "line 1", "'one' is not a number of at most 9 digits", FIELDS),
+    "a word for the class": (f"1 2001 person 40 90 {RLE}", "line 1", "'person' is not a number", FIELDS),
+    "negative frame": (f"{GOOD}-1 2001 2 40 90 {RLE}", "line 2", "'-1' is not a number", FIELDS),
+    "negative id": (f"1 -2001 2 40 90 {RLE}", "line 1", "'-2001' is not a number", FIELDS),
+    "fraction": (f"1 2001 2.0 40 90 {RLE}", "line 1", "'2.0' is not a number", FIELDS),
+    "ten digits": (f"1 2001 2 40 1234567890 {RLE}", "line 1", "'1234567890' is not a number", FIELDS),
+    "vertical tab for a blank": (f"0\v2001 2 40 90 {RLE} 7", "line 1", r"'0\x0b2001' is not a number", FIELDS),
+    "form feed behind a number": (f"0\f 2001 2 40 90 {RLE}", "line 1", r"'0\x0c' is not a number", FIELDS),
+    "digits of another script": (f"٣ 2001 2 40 90 {RLE}", "line 1", "'٣' is not a number", FIELDS),
+    "byte order mark": ("\ufeff" + GOOD, "line 1", r"'\ufeff0' is not a number", FIELDS),
+    "commas": (GOOD.replace(" ", ","), "line 1", "1 field.", FIELDS),
+    "height of 0": (f"{GOOD}1 2001 2 0 90 {RLE}", "line 2", "0 × 90 pixels", "1 to 2,147,483,647 pixels"),
+    "width of 0": (f"1 2001 2 40 0 {RLE}", "line 1", "40 × 0 pixels", "1 to 2,147,483,647 pixels"),
+    "image too large": (f"1 2001 2 65536 65536 {RLE}", "line 1", "65536 × 65536 pixels", "1 to 2,147,483,647 pixels"),
+    "id twice in a frame": (GOOD * 2, "line 2", "id 2001 a second time in frame 0", "one mask of an id in a frame"),
+    "class of a track changes": (
+        GOOD + "\n" + line(5, 2001, VIDEO[0] == 2001, category=1),
+        "line 3",
+        "id 2001 with class 1",
+        "the class that its earlier frames have",
+    ),
+    "sizes contradict within a frame": (
+        GOOD + line(1, 2002, np.ones((3, 4), bool)) + line(0, 2003, np.ones((90, 40), bool)),
+        "line 3",
+        "90 × 40 pixels in frame 0",
+        "the size of the frame's other masks",
+    ),
+    "mask of another image": (
+        GOOD + f"1 2001 2 40 91 {RLE}",
+        "line 2",
+        "the runs do not add up to height × width",
+        "a COCO compressed run-length string of 40 × 91 pixels",
+    ),
+    "mask beyond its image": (
+        f"1 2001 2 4 9 {RLE}",
+        "line 1",
+        "a run is negative or longer than the image",
+        "a COCO compressed run-length string of 4 × 9 pixels",
+    ),
+    "mask cut short": (
+        f"{GOOD}\n1 2001 2 40 90 {RLE[:-1]}\n",
+        "line 3",
+        "ends in the middle of a number",
+        "a COCO compressed run-length string of 40 × 90 pixels",
+    ),
+    "mask with a strange character": (
+        f"{GOOD}1 2001 2 40 90 {RLE[:-1]}é\n",
+        "line 2",
+        "a character outside '0' … 'o'",
+        "a COCO compressed run-length string of 40 × 90 pixels",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "place", "found", "expected"), REFUSED.values(), ids=REFUSED)
+def test_a_faulty_line_is_refused_by_number_with_what_was_expected(tmp_path, content, place, found, expected):
+    path = tmp_path / "0000.txt"
+    path.write_text(content, encoding="utf-8", newline="")
+    error = refuse(path, f", {place}: ", found, f"\n  Expected {expected}")
+    assert error.place == place
+
+
+@pytest.mark.parametrize("content", [bytes(range(256)) * 9, b"\0" * 500, b"\x89PNG\r\n\x1a\n", GOOD.encode("utf-16")])
+def test_binary_garbage_is_refused_in_printable_words(tmp_path, content):
+    path = tmp_path / "0000.txt"
+    path.write_bytes(content)
+    error = refuse(path, ", line 1: ", FIELDS)
+    assert str(error).replace("\n", "").isprintable()
+
+
+def test_one_bad_file_among_good_ones_is_the_one_that_is_named(tmp_path):
+    folder = text_folder(tmp_path)
+    (folder / "0006.txt").write_text(GOOD + "x")
+    refuse(folder, "0006.txt, line 2")
+
+
+def test_frame_0_is_refused_where_frames_count_from_1(tmp_path):
+    folder = write_challenge(tmp_path / "MOTS20-05", VIDEO)
+    write_text(folder / "gt" / "gt.txt", VIDEO, first_frame=0)
+    refuse(folder, "gt.txt, line 1: frame 0", "Expected frames from 1 on")
+    refuse(write_text(tmp_path / "MOTS20-09.txt", VIDEO), "line 1: frame 0", "Expected frames from 1 on")
+
+
+def test_a_seqinfo_of_another_size_is_refused(tmp_path):
+    folder = write_challenge(tmp_path / "MOTS20-05", VIDEO)
+    write_seqinfo(folder, length=len(VIDEO), height=HEIGHT, width=WIDTH + 1)
+    refuse(folder, "gt.txt, line 1: 40 × 90 pixels", "Expected the 40 × 91 that seqinfo.ini states")
+
+
+def test_frames_beyond_the_length_that_seqinfo_states_are_refused(tmp_path):
+    folder = write_challenge(tmp_path / "MOTS20-05", VIDEO)
+    write_seqinfo(folder, length=len(VIDEO) - 1, height=HEIGHT, width=WIDTH)
+    last = len(lines_of(VIDEO))
+    refuse(folder, f"gt.txt, line {last}: frame 5", "Expected at most the 4 frames that seqinfo.ini states")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"seqLength=5",
+        b"[Sequence]\nseqLength=five\nimHeight=40\nimWidth=90",
+        b"[Sequence]\nseqLength=5\nimHeight=40",
+        b"[Sequence]\nseqLength=%(a)s\nimHeight=40\nimWidth=90",
+        b"[Sequence]\nseqLength=5\nseqLength=5\n",
+        b"\xff\xfe\0",
+    ],
+)
+def test_a_damaged_seqinfo_is_refused_by_name(tmp_path, content):
+    folder = write_challenge(tmp_path / "MOTS20-05", VIDEO)
+    (folder / "seqinfo.ini").write_bytes(content)
+    refuse(folder, "seqinfo.ini: cannot be read", "[Sequence] with the numbers seqLength, imHeight and imWidth")
+
+
+def test_any_damage_to_a_text_file_ends_in_a_named_error_or_in_a_valid_video(tmp_path):
+    rng = np.random.default_rng(13)
+    rows = [box((2001, 3, t, 30, 9 + t), (1002, 0, 50, 20, 60 + t), (10000, 35, 0, 40, 90)) for t in range(4)]
+    good = "".join(lines_of(rows)).encode()
+    path = tmp_path / "0000.txt"
+    path.touch()
+    (video,) = find_videos(path)
+    outcomes = {"refused": 0, "read": 0}
+    for _ in range(2500):
+        data = damaged(good, rng)
+        path.write_bytes(data)
+        try:
+            read = video.read()
+            cut_video(read)
+        except RawDataError as error:
+            outcomes["refused"] += 1
+            refused = error
+        else:
+            refused = None
+        if refused:
+            number = re.fullmatch(r"line (\d+)", refused.place)
+            assert refused.path.name == "0000.txt"
+            assert not refused.place or (number and 1 <= int(number[1]) <= data.count(b"\n") + 1)
+            continue
+        outcomes["read"] += 1
+        assert len({track.track for track in read.tracks}) == len(read.tracks)
+        for track in read.tracks:
+            assert np.all(np.diff(track.frames) > 0)
+            for runs in track:
+                assert runs.counts.sum(dtype=np.int64) == runs.height * runs.width
+    assert min(outcomes.values()) > 100, outcomes
+
+
+def damaged(data: bytes, rng: np.random.Generator) -> bytes:
+    """Damage a text in one to three places."""
+    text = bytearray(data)
+    for _ in range(rng.integers(1, 4)):
+        here = int(rng.integers(len(text) + 1)) if len(text) else 0
+        there = here + int(rng.integers(1, 12))
+        kind = rng.integers(8)
+        if kind == 0 and here < len(text):
+            text[here] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            del text[here:there]
+        elif kind == 2:
+            text[here:here] = rng.integers(0, 256, 3, np.uint8).tobytes()
+        elif kind == 3:
+            text[here:here] = bytes(rng.choice(list(b" \n\t\r0123456789"), 1).astype(np.uint8))
+        elif kind == 4:
+            text[here:there] = text[here:there][::-1]
+        elif kind == 5:
+            text = text[:here] if rng.random() < 0.3 else text
+        elif kind == 6:
+            lines = bytes(text).splitlines(keepends=True)
+            i, j = (int(n) for n in rng.integers(0, len(lines), 2)) if lines else (0, 0)
+            lines[i : i + 1] = lines[j : j + 1] * int(rng.integers(0, 3))
+            text = bytearray(b"".join(lines))
+        else:
+            words = bytes(text).split(b" ")
+            words[int(rng.integers(len(words)))] = str(int(rng.integers(0, 10 ** rng.integers(1, 11)))).encode()
+            text = bytearray(b" ".join(words))
+    return bytes(text)
+
+
+# --- images that must be refused
+
+INSTANCES = "a 16-bit greyscale PNG whose pixels are instance ids"
+
+
+def png_of(image: np.ndarray, mode: str | None = None) -> bytes:
+    file = io.BytesIO()
+    (Image.fromarray(image).convert(mode) if mode else Image.fromarray(image)).save(file, "PNG")
+    return file.getvalue()
+
+
+def video_of(folder: Path, *images: bytes) -> Path:
+    folder.mkdir()
+    for frame, data in enumerate(images):
+        (folder / f"{frame:06d}.png").write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "1"])
+def test_an_image_that_is_no_16_bit_greyscale_is_refused_by_its_mode(tmp_path, mode):
+    wrong = png_of(np.zeros((40, 90), np.uint8), mode)
+    folder = video_of(tmp_path / "0000", png_of(VIDEO[0]), wrong)
+    refuse(folder, "000001.png: an image of mode " + mode, INSTANCES, "Give the instance images, not the colour ones.")
+
+
+def test_a_16_bit_colour_image_is_refused(tmp_path):
+    folder = video_of(tmp_path / "0000", png_of(VIDEO[0]))
+    assert cv2.imwrite(str(folder / "000001.png"), np.dstack([VIDEO[0]] * 3))
+    refuse(folder, "000001.png: an image of mode RGB", INSTANCES)
+
+
+def test_an_image_that_ends_early_is_refused_wherever_it_ends(tmp_path):
+    data = png_of(VIDEO[0])
+    folder = video_of(tmp_path / "0000", data)
+    assert len(read_one(folder).tracks) == 3
+    for end in range(len(data)):
+        (folder / "000000.png").write_bytes(data[:end])
+        refuse(folder, "000000.png: the file is ", INSTANCES)
+
+
+def test_every_flipped_bit_of_an_image_is_refused(tmp_path):
+    data = png_of(VIDEO[0])
+    folder = video_of(tmp_path / "0000", data)
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << (bit % 8)
+        (folder / "000000.png").write_bytes(flipped)
+        refuse(folder, "000000.png: the ", INSTANCES)
+
+
+def test_a_damaged_checksum_is_located(tmp_path):
+    data = png_of(VIDEO[0])
+    start = data.index(b"IDAT")
+    folder = video_of(tmp_path / "0000", data[: start + 8] + b"?" + data[start + 9 :])
+    refuse(folder, f"000000.png: the checksum of chunk 'IDAT' at byte {start - 4} does not fit it", INSTANCES)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def test_what_no_decoder_accepts_is_refused_though_its_checksums_are_good(tmp_path):
+    data = png_of(VIDEO[0])
+    start = data.index(b"IDAT") - 4
+    (length,) = struct.unpack_from(">I", data, start)
+    head, pixels, tail = data[:start], data[start + 8 : start + 8 + length], data[start + 12 + length :]
+    assert head + chunk(b"IDAT", pixels) + tail == data
+    bad = {
+        "half of the pixels": chunk(b"IDAT", pixels[: length // 2]),
+        "no pixels": chunk(b"IDAT", b""),
+        "pixels of another compression": chunk(b"IDAT", b"BZh9" + pixels),
+        "colour profile without a name": chunk(b"iCCP", b"x") + chunk(b"IDAT", pixels),
+        "chunk of no name": chunk(b"\0\0\0\0", b"") + chunk(b"IDAT", pixels),
+    }
+    for name, middle in bad.items():
+        folder = video_of(tmp_path / name, head + middle + tail)
+        refuse(folder, "000000.png: cannot be decoded", INSTANCES)
+
+
+def test_files_that_are_no_png_are_refused(tmp_path):
+    jpeg = io.BytesIO()
+    Image.new("L", (90, 40)).save(jpeg, "JPEG")
+    for n, content in enumerate([b"", b"P", GOOD.encode(), jpeg.getvalue()]):
+        refuse(video_of(tmp_path / f"{n:04d}", content), "000000.png: the file is no PNG", INSTANCES)
+
+
+def test_a_folder_with_the_name_of_an_image_is_refused(tmp_path):
+    folder = png_folder(tmp_path)
+    (folder / "000005.png").mkdir()
+    refuse(folder, "000005.png: cannot be read (Is a directory)")
+
+
+@pytest.mark.parametrize("name", ["000001 (copy)", "frame", "²", "-1", "1.5", "1234567890"])
+def test_an_image_whose_name_is_no_frame_number_is_refused(tmp_path, name):
+    folder = png_folder(tmp_path)
+    shutil.copy(folder / "000001.png", folder / f"{name}.png")
+    refuse(
+        folder,
+        f"{name}.png: the name is no frame number",
+        "names of at most 9 digits, such as 000000.png",
+        "Move other images elsewhere.",
+    )
+
+
+def test_two_images_of_one_frame_are_refused(tmp_path):
+    folder = png_folder(tmp_path)
+    shutil.copy(folder / "000001.png", folder / "1.png")
+    refuse(folder, "frame 1 a second time, beside ", "one image of a frame")
+
+
+def test_missing_images_are_warned_of_and_no_sequence_crosses_them(tmp_path):
+    still = [box((2001, 0, 0, 38, 40), (10000, 38, 0, 40, 90)) for _ in range(10)]
+    folder = write_pngs(tmp_path / "0000", still)
+    for frame in (4, 5):
+        (folder / f"{frame:06d}.png").unlink()
+    with pytest.warns(DatasetWarning, match=r"0000: 2 of the frames 0 … 9 have no image, the first is 000004\.png"):
+        video = read_one(folder)
+    assert video.tracks[0].frames.tolist() == [0, 1, 2, 3, 6, 7, 8, 9]
+    sequences = cut_video(video)
+    assert set(sequences.first_frame.tolist()) == {0, 6}
+    assert set(sequences.lengths.tolist()) == {4}
+
+
+def test_a_stray_high_number_costs_a_warning_and_not_the_memory(tmp_path):
+    folder = write_pngs(tmp_path / "0000", VIDEO[:2])
+    (folder / "000001.png").rename(folder / "999999999.png")
+    with pytest.warns(DatasetWarning, match=r"999999998 of the frames 0 … 999999999 have no image"):
+        video = read_one(folder)
+    cut_video(video)
+    (tmp_path / "0000.txt").write_text(GOOD + line(999_999_999, 2001, VIDEO[0] == 2001))
+    cut_video(read_one(tmp_path / "0000.txt"))
+
+
+# --- paths
+
+LAYOUTS = ("0000.txt", "instances_txt/0000.txt", "instances/0000/000000.png", "MOTS20-02/gt/gt.txt")
+
+
+def test_a_path_with_nothing_there_is_refused_with_the_layouts_that_would_do(tmp_path):
+    refuse(tmp_path / "nowhere", "nowhere: there is nothing here", *LAYOUTS, "Check the path.")
+
+
+def test_a_folder_of_something_else_is_refused_with_the_layouts_that_would_do(tmp_path):
+    (tmp_path / "image_02" / "0000").mkdir(parents=True)
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "overview.png").write_bytes(png_of(VIDEO[0]))
+    refuse(tmp_path, "no MOTS annotation was found in this folder", *LAYOUTS, "Check the path.")
+
+
+def test_an_image_in_the_place_of_a_text_file_is_refused(tmp_path):
+    refuse(write_pngs(tmp_path / "0000", VIDEO) / "000000.png", "000000.png, line 1: ", FIELDS)
+
+
+def test_a_text_file_that_vanished_is_reported(tmp_path):
+    (video,) = find_videos(text_file(tmp_path))
+    (tmp_path / "0005.txt").unlink()
+    with pytest.raises(RawDataError, match=r"0005\.txt: cannot be read \(No such file or directory\)"):
+        video.read()
+
+
+def test_no_path_at_all_is_refused():
+    with pytest.raises(OptionError, match="give at least one"):
+        find_all_videos([])
+
+
+def test_one_path_need_not_be_put_in_a_list(tmp_path):
+    path = text_folder(tmp_path)
+    assert find_all_videos(path) == find_all_videos(str(path)) == find_all_videos([path])
+
+
+def test_videos_of_several_paths_keep_their_names_where_they_differ(tmp_path):
+    kitti, challenge = text_folder(tmp_path), folder_of_challenge_folders(tmp_path)
+    assert [video.name for video in find_all_videos([challenge, kitti])] == ["MOTS20-05", "0005"]
+
+
+def test_videos_of_one_name_get_distinct_names_from_their_paths(tmp_path):
+    paths = [text_folder(tmp_path / place / "mots") for place in ("kitti", "other")]
+    videos = find_all_videos(paths)
+    assert [video.name for video in videos] == ["kitti/mots/instances_txt/0005", "other/mots/instances_txt/0005"]
+    assert [{track.video for track in video.read().tracks} for video in videos] == [{v.name} for v in videos]
+    images = folder_of_png_folders(tmp_path / "kitti" / "mots")
+    assert [video.name for video in find_all_videos([paths[0], images])] == ["instances_txt/0005", "instances/0005"]
+
+
+def test_the_same_videos_twice_are_refused_however_the_path_is_written(tmp_path, monkeypatch):
+    folder = text_folder(tmp_path)
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    for other in (folder, Path("instances_txt"), folder / ".." / "instances_txt", tmp_path / "link", tmp_path):
+        with pytest.raises(OptionError, match=r"0005\.txt was given twice"):
+            find_all_videos([folder, other])
+    images = folder_of_png_folders(tmp_path)
+    with pytest.raises(OptionError, match="0005 was given twice"):
+        find_all_videos([images, images / "0005"])
