@@ -101,7 +101,7 @@ class ReferenceDataset(Dataset[Any]):
 
 
 def collate(samples: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Join a batch as the reference does: first, second, first, second …"""
+    """Join a batch as the reference does: first, second, first, second, and so on."""
     images = [image for pair, _ in samples for image in pair]
     latents = [latent for _, pair in samples for latent in pair]
     return torch.tensor(np.stack(images)), torch.tensor(np.stack(latents))

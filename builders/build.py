@@ -51,7 +51,7 @@ def build_kitti_masks(
             that `temporalpairs.builders.mots.find_videos` knows.
         format: ``"zarr"`` or ``"hdf5"``; by default what the suffix of ``out`` says, and zarr without one.
         jobs: videos to work on at once; by default as many as there are cores. They run in threads, which serve as
-            well as processes here: PNG decoding and the kernels release the GIL.
+            well as processes here: inflating PNGs and the kernels release the GIL.
         executor: any `concurrent.futures.Executor` (a process pool, a cluster's) to use instead of threads.
         progress: show a progress bar on a terminal.
         categories: category ids or names (car, pedestrian, ignore) to keep; by default the reference's rule, all

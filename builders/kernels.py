@@ -176,36 +176,100 @@ def gather_runs(counts: Any, offsets: Any, order: Any, out_counts: Any, out_offs
 
 
 @njit(cache=True, nogil=True)
-def count_label_runs(labels: Any) -> int:
-    """Count the column-major runs of equal, non-zero labels in an image [h, w]."""
-    n = 0
-    last: Any = np.int64(0)
-    for column in range(labels.shape[1]):
-        for row in range(labels.shape[0]):
-            label = np.int64(labels[row, column])
-            if label != last and label != 0:
-                n += 1
-            last = label
-    return n
+def unfilter_png(rows: Any, labels: Any) -> int:
+    """Undo the row filters of a 16-bit greyscale PNG (https://www.w3.org/TR/png-3, section 9).
+
+    Args:
+        rows: uint8 [h · (1 + 2 w)], the inflated rows: a filter type, then two bytes a pixel, the high one first.
+        labels: uint16 [h, w], filled.
+
+    Returns:
+        The first row with an unknown filter type, or -1.
+    """
+    height, width = labels.shape
+    stride = 2 * width
+    above = np.zeros(stride, np.uint8)
+    row = np.empty(stride, np.uint8)
+    for y in range(height):
+        start = y * (stride + 1)
+        kind = rows[start]
+        filtered = rows[start + 1 : start + 1 + stride]
+        if kind == 0:
+            row[:] = filtered
+        elif kind == 1:
+            row[:2] = filtered[:2]
+            for i in range(2, stride):
+                row[i] = filtered[i] + row[i - 2]
+        elif kind == 2:
+            for i in range(stride):
+                row[i] = filtered[i] + above[i]
+        elif kind == 3:
+            for i in range(2):
+                row[i] = filtered[i] + (above[i] >> 1)
+            for i in range(2, stride):
+                row[i] = filtered[i] + ((np.int64(row[i - 2]) + np.int64(above[i])) >> 1)
+        elif kind == 4:
+            for i in range(2):
+                row[i] = filtered[i] + above[i]
+            for i in range(2, stride):
+                left, up, corner = np.int64(row[i - 2]), np.int64(above[i]), np.int64(above[i - 2])
+                to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+                if to_left <= to_up and to_left <= to_corner:
+                    row[i] = filtered[i] + left
+                elif to_up <= to_corner:
+                    row[i] = filtered[i] + up
+                else:
+                    row[i] = filtered[i] + corner
+        else:
+            return y
+        for x in range(width):
+            labels[y, x] = (np.uint16(row[2 * x]) << 8) | row[2 * x + 1]
+        above, row = row, above
+    return -1
 
 
 @njit(cache=True, nogil=True)
-def label_runs(labels: Any, ids: Any, starts: Any, stops: Any) -> None:
-    """Fill label, first and past-the-last pixel of each run that `count_label_runs` counted."""
-    n = -1
+def label_runs(labels: Any, ids: Any, starts: Any, stops: Any) -> int:
+    """Find the column-major runs of equal, non-zero labels in an image.
+
+    Args:
+        labels: unsigned [h, w].
+        ids: int64 [room], filled with the label of each run.
+        starts: int64 [room], filled with the first pixel of each.
+        stops: int64 [room], filled with the pixel behind the last.
+
+    Returns:
+        The number of runs; those beyond the room are counted and not kept.
+    """
+    height, width = labels.shape
+    # A first look along the rows, as the image lies in memory, spares most columns of a street the second one.
+    seen = np.zeros(width, labels.dtype)
+    for row in range(height):
+        for column in range(width):
+            seen[column] |= labels[row, column]
+    n = 0
     last: Any = np.int64(0)
-    pixel = 0
-    for column in range(labels.shape[1]):
-        for row in range(labels.shape[0]):
+    for column in range(width):
+        if seen[column] == 0:
+            if last != 0 and n <= ids.size:
+                stops[n - 1] = column * height
+            last = np.int64(0)
+            continue
+        for row in range(height):
             label = np.int64(labels[row, column])
-            if label != 0:
-                if label != last:
+            if label != last:
+                pixel = column * height + row
+                if last != 0 and n <= ids.size:
+                    stops[n - 1] = pixel
+                if label != 0:
+                    if n < ids.size:
+                        ids[n] = label
+                        starts[n] = pixel
                     n += 1
-                    ids[n] = label
-                    starts[n] = pixel
-                stops[n] = pixel + 1
-            last = label
-            pixel += 1
+                last = label
+    if last != 0 and n <= ids.size:
+        stops[n - 1] = height * width
+    return n
 
 
 @njit(cache=True, nogil=True)

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import configparser
 import hashlib
-import io
 import re
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from temporalpairs.builders import kernels
 from temporalpairs.builders.errors import DatasetWarning, MaskFormatError, OptionError, RawDataError
+from temporalpairs.builders.instance_png import decode_labels
 from temporalpairs.builders.runlength import decode_strings, encode_labels
 from temporalpairs.builders.tracks import SourceFile, VideoTracks, group_tracks
 
@@ -35,7 +32,6 @@ CATEGORIES = {"car": CAR, "pedestrian": PEDESTRIAN, "ignore": IGNORE}
 INSTANCES_PER_CLASS = 1000
 
 _MAX_DIGITS = 9  # of a frame number, in a line as in the name of an image
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _LINE = "six fields: frame id class_id height width rle"
 _LAYOUTS = """one of
@@ -183,7 +179,7 @@ class PngVideo:
         sources: list[SourceFile] = []
         for frame, path in files:
             data = _read_bytes(path)
-            labels = _decode_png(path, data)
+            labels = decode_labels(path, data)
             ids, counts, offsets = encode_labels(labels)
             rows += [(frame, int(i), int(i) // INSTANCES_PER_CLASS) for i in ids]
             sizes += [labels.shape] * len(ids)
@@ -350,43 +346,6 @@ def _warn_of_missing_frames(folder: Path, files: list[tuple[int, Path]]) -> None
             DatasetWarning,
             stacklevel=2,
         )
-
-
-def _decode_png(path: Path, data: bytes) -> np.ndarray:
-    expected = "a 16-bit greyscale PNG whose pixels are instance ids"
-    damage = _find_damage(data)
-    if damage:
-        raise RawDataError(path, damage, expected)
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            mode = image.mode
-            labels = np.asarray(image) if mode.startswith("I") else None
-    except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError) as error:
-        raise RawDataError(path, f"cannot be decoded ({error})", expected) from error
-    if labels is None:
-        raise RawDataError(
-            path, f"an image of mode {mode}", expected, remedy="Give the instance images, not the colour ones."
-        )
-    return np.ascontiguousarray(labels, dtype=np.uint16 if labels.dtype.itemsize == 2 else np.uint32)
-
-
-def _find_damage(data: bytes) -> str | None:
-    """Check the checksum of each chunk of a PNG: Pillow does not, where the pixels are."""
-    if not data.startswith(_PNG_SIGNATURE):
-        return "the file is no PNG"
-    position, kind = len(_PNG_SIGNATURE), b""
-    while kind != b"IEND":
-        body = position + 8
-        if body > len(data):
-            return "the file is cut short"
-        length, kind = struct.unpack_from(">I4s", data, position)
-        end = body + length
-        if end + 4 > len(data):
-            return "the file is cut short"
-        if zlib.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4]):
-            return f"the checksum of chunk {kind.decode('latin-1')!r} at byte {position} does not fit it"
-        position = end + 4
-    return None
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -17,6 +17,7 @@ _PROBLEMS = {
     kernels.WRONG_TOTAL: "the runs do not add up to height × width",
     kernels.TOO_LARGE: f"the image has more than {kernels.MAX_PIXELS:,} pixels, or a negative number of them",
 }
+_COMMON_RUNS = 4096  # room that nearly every instance image gets by with; more is made where one does not
 _BYTES_PER_RUN = 7  # what the longest run that `kernels.decode_strings` admits takes as a string
 
 
@@ -113,11 +114,12 @@ def encode_labels(
     Returns:
         The labels in ascending order, all run lengths one after the other, and where each mask's runs begin.
     """
-    n = kernels.count_label_runs(labels)
-    ids = np.empty(n, np.int64)
-    starts = np.empty(n, np.int64)
-    stops = np.empty(n, np.int64)
-    kernels.label_runs(labels, ids, starts, stops)
+    room, n = 0, _COMMON_RUNS
+    while n > room:
+        room = n
+        ids, starts, stops = (np.empty(room, np.int64) for _ in range(3))
+        n = kernels.label_runs(labels, ids, starts, stops)
+    ids, starts, stops = ids[:n], starts[:n], stops[:n]
     order = np.argsort(ids, kind="stable")
     ids, starts, stops = ids[order], starts[order], stops[order]
     first = np.flatnonzero(np.diff(ids, prepend=-1))

@@ -9,6 +9,7 @@ from temporalpairs.builders.errors import OptionError
 
 Boundary = Literal["clamp", "valid"]
 
+
 @dataclass(frozen=True, slots=True)
 class WindowOptions:
     """How windows are drawn from sequences.

@@ -573,12 +573,20 @@ def test_what_no_decoder_accepts_is_refused_though_its_checksums_are_good(tmp_pa
         "half of the pixels": chunk(b"IDAT", pixels[: length // 2]),
         "no pixels": chunk(b"IDAT", b""),
         "pixels of another compression": chunk(b"IDAT", b"BZh9" + pixels),
-        "colour profile without a name": chunk(b"iCCP", b"x") + chunk(b"IDAT", pixels),
         "chunk of no name": chunk(b"\0\0\0\0", b"") + chunk(b"IDAT", pixels),
     }
     for name, middle in bad.items():
         folder = video_of(tmp_path / name, head + middle + tail)
-        refuse(folder, "000000.png: cannot be decoded", INSTANCES)
+        refuse(folder, "000000.png: ", INSTANCES)
+
+
+def test_a_faulty_colour_profile_changes_no_label(tmp_path):
+    data = png_of(VIDEO[0])
+    start = data.index(b"IDAT") - 4
+    folder = video_of(tmp_path / "0000", data[:start] + chunk(b"iCCP", b"x") + data[start:])
+    plain = video_of(tmp_path / "0001", data)
+    ours, theirs = read_all(folder), read_all(plain)
+    assert [t.counts.tolist() for v in ours for t in v.tracks] == [t.counts.tolist() for v in theirs for t in v.tracks]
 
 
 def test_files_that_are_no_png_are_refused(tmp_path):

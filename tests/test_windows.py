@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
 from sequences_made import made_sequences
+
 from temporalpairs.builders.errors import OptionError
 from temporalpairs.loaders import ArrayDataset, WindowOptions, Windows, assign_videos
 from temporalpairs.loaders.chance import below, philox, words
