@@ -56,8 +56,10 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def median(work: Callable[[], Any], repeats: int) -> float:
-    return statistics.median(seconds(work) for _ in range(repeats))
+def medians(works: list[Callable[[], Any]], repeats: int) -> list[float]:
+    """Time several things in turns, so that a machine that slows down slows all of them."""
+    runs = [[seconds(work) for work in works] for _ in range(repeats)]
+    return [statistics.median(column) for column in zip(*runs, strict=True)]
 
 
 def say(what: str, ours: float, theirs: float, target: float) -> None:
@@ -82,12 +84,12 @@ def bench_building(text: Path, videos: int | None, scratch: Path, repeats: int) 
         build_kitti_masks(scratch / f"png-{stores[0]}.zarr", [pngs], jobs=jobs, progress=False)
 
     first = seconds(ours_from_text)
-    theirs = median(lambda: reference.extract(folders), repeats)
-    text_time = median(ours_from_text, 5 * repeats)
+    works = [ours_from_text, lambda: ours_from_png(2), lambda: ours_from_png(1), lambda: reference.extract(folders)]
+    from_text, from_png_2, from_png_1, theirs = medians(works, repeats)
     print(f"{len(found)} videos, {n:,} frames; the first call, with the kernels' start, took {first:.2f} s")
-    say("sequences from text (one thread) / from PNG", text_time, theirs, 50)
-    say("store from PNG, --jobs 2 / sequences from PNG", median(lambda: ours_from_png(2), repeats), theirs, 2)
-    say("store from PNG, --jobs 1 / sequences from PNG", median(lambda: ours_from_png(1), repeats), theirs, 1)
+    say("sequences from text (one thread) / from PNG", from_text, theirs, 50)
+    say("store from PNG, --jobs 2 / sequences from PNG", from_png_2, theirs, 2)
+    say("store from PNG, --jobs 1 / sequences from PNG", from_png_1, theirs, 1)
 
     pieces, latents = reference.extract(folders)
     ours = Sequences.concatenate(ours_from_text())
@@ -178,9 +180,8 @@ def bench_items(store: Path, repeats: int) -> None:
         epoch(DataLoader(dataset, batch_size=32, shuffle=True, num_workers=0))
 
     loader: DataLoader[Any] = DataLoader(theirs, 32, shuffle=True, num_workers=0, collate_fn=reference.collate)
-    ours = median(our_epoch, 3 * repeats)
-    what = f"{len(dataset):,} pairs, plain DataLoader(batch_size=32)"
-    say(what, ours, median(lambda: epoch(loader), repeats), 7)
+    ours, reference_time = medians([our_epoch, lambda: epoch(loader)], 3 * repeats)
+    say(f"{len(dataset):,} pairs, plain DataLoader(batch_size=32)", ours, reference_time, 7)
     print(f"  that is {len(dataset) / ours:,.0f} pairs a second")
 
 

@@ -72,12 +72,12 @@ class ArrayDataset:
         Raises:
             IndexError: there is no such window.
         """
-        n = len(self)
-        index = np.array([operator.index(i) for i in indices], np.int64)
-        outside = (index < -n) | (index >= n)
-        if outside.any():
-            raise IndexError(f"index {index[outside][0]} is out of range: there are {n:,} windows")
-        return self._windows.read(self._rows(epoch)[index])
+        index = np.fromiter(map(operator.index, indices), np.int64, len(indices))
+        try:
+            rows = self._rows(epoch)[index]
+        except IndexError as error:
+            raise IndexError(f"{error}: there are {len(self):,} windows") from None
+        return self._windows.read(rows)
 
     def _rows(self, epoch: int) -> Int32[np.ndarray, "windows window"]:
         # A whole epoch at once: 9 ms for 82,506 windows, where a batch of 32 alone takes 0.13 ms (measured).

@@ -79,7 +79,7 @@ class Windows:
         frames = self.sequences.frames
         if frames is None:
             raise OptionError("These sequences have no frames.")
-        pixels = np.unpackbits(frames[rows.ravel()], axis=1)
+        pixels = np.unpackbits(np.take(frames, rows.ravel(), axis=0), axis=1)
         return (
             pixels.reshape(*rows.shape, 1, SIDE, SIDE),
             self.sequences.factors[rows].astype(np.float32, copy=False),
