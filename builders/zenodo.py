@@ -29,6 +29,7 @@ import requests
 from tqdm import tqdm
 
 from temporalpairs.builders.errors import DownloadError, OptionError
+from temporalpairs.builders.zenodo_record import by_name, licence_of, md5_of, names_file, size_of, trusted_link
 
 URL_VARIABLE = "TEMPORAL_PAIRS_ZENODO_URL"
 _ZENODO = "https://zenodo.org"
@@ -109,23 +110,26 @@ def find_file(record: int, name: str, *, folder: Path, policy: RetryPolicy = DEF
         if not isinstance(answer, dict):
             raise error(f"the metadata at {api} are a JSON {type(answer).__name__}, where an object was expected")
         files = answer.get("files")
-        if not _by_name(files):
+        if not by_name(files):
             files = client.json(f"{api}/files")
-    named = _by_name(files)
+    named = by_name(files)
     if name not in named:
         raise error(f"the record has no file of this name; it has {', '.join(sorted(named)) or 'none'}")
     entry = named[name]
-    size, md5 = _size(entry), _md5(entry)
+    size, md5 = size_of(entry), md5_of(entry)
     if size is None or md5 is None:
         given = [entry.get(key) for key in ("size", "filesize", "checksum") if key in entry]
         raise error(f"the record should give its size in bytes and its MD5, and gives {given}")
-    # `self` is the file only beside `key` in a plain list; elsewhere it is its metadata, or leads nowhere.
-    trusted = ["content", "download"] + (["self"] if isinstance(files, list) and "key" in entry else [])
-    link = _link(entry.get("links"), trusted)
+    # In a plain list `self` is the file, but beside `filename` only where it names it: by an id, it leads nowhere.
+    # Elsewhere it is the file's metadata.
+    links = entry.get("links")
+    named_by_self = "key" in entry or names_file(links, name)
+    trusted = ["content", "download"] + (["self"] if isinstance(files, list) and named_by_self else [])
+    link = trusted_link(links, trusted)
     url = _file_link(record, name) if link is None else _absolute(link)
     if url is None:
         raise error(f"the record gives {link!r} as its address, which is not an http(s) one", size=size, md5=md5)
-    return RecordFile(record, name, size, md5, url, _licence(answer.get("metadata")))
+    return RecordFile(record, name, size, md5, url, licence_of(answer.get("metadata")))
 
 
 def download(file: RecordFile, folder: Path, *, progress: bool = True, policy: RetryPolicy = DEFAULT_POLICY) -> Path:
@@ -377,44 +381,6 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
         yield from response.iter_content(_CHUNK)
     except OSError as error:
         raise _TransientError(f"the connection broke ({_reason(error)})") from error
-
-
-def _by_name(files: object) -> dict[str, dict[str, object]]:
-    """Return a record's files by name, from any form that Zenodo has given its list."""
-    if isinstance(files, dict):
-        files = files.get("entries")
-    if isinstance(files, dict):
-        files = [{"key": name} | entry for name, entry in files.items() if isinstance(entry, dict)]
-    entries = [entry for entry in files if isinstance(entry, dict)] if isinstance(files, list) else []
-    named = [(entry.get("key", entry.get("filename")), entry) for entry in entries]
-    return {name: entry for name, entry in named if isinstance(name, str)}
-
-
-def _size(entry: dict[str, object]) -> int | None:
-    size = entry.get("size", entry.get("filesize"))
-    if isinstance(size, bool) or not isinstance(size, int | float) or size < 0 or size != size // 1:
-        return None
-    return int(size)
-
-
-def _md5(entry: dict[str, object]) -> str | None:
-    digits = str(entry.get("checksum")).lower().removeprefix("md5:")
-    return digits if re.fullmatch(r"[0-9a-f]{32}", digits) else None
-
-
-def _licence(about: object) -> str | None:
-    if not isinstance(about, dict):
-        return None
-    rights = about.get("rights")
-    licences = [about.get("license"), *(rights if isinstance(rights, list) else [])]
-    names = [licence.get("id") if isinstance(licence, dict) else licence for licence in licences]
-    return next((name for name in names if isinstance(name, str) and name), None)
-
-
-def _link(links: object, trusted: list[str]) -> str | None:
-    found = [links.get(key) for key in trusted] if isinstance(links, dict) else []
-    # A draft's link serves its owner only (zenodo/zenodo-rdm#1196).
-    return next((link for link in found if isinstance(link, str) and "/draft/" not in link), None)
 
 
 def _absolute(link: str) -> str | None:

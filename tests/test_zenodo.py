@@ -152,6 +152,12 @@ def test_a_self_link_that_is_not_the_file_is_never_followed(serve, tmp_path, sha
     assert find(tmp_path).url == f"{server.url}/records/{RECORD}/files/{NAME}?download=1"
 
 
+@pytest.mark.parametrize("end", [NAME, f"{NAME}/content"])
+def test_beside_filename_a_self_link_that_names_the_file_is_followed(serve, tmp_path, end):
+    server = serve(shape="filename", patch={"links": {"self": f"/api/files/bucket/{end}"}})
+    assert find(tmp_path).url == f"{server.url}/api/files/bucket/{end}"
+
+
 def test_a_link_to_another_server_is_kept(serve, tmp_path):
     serve(patch={"links": {"self": "https://objects.example.org/x/y"}})
     assert find(tmp_path).url == "https://objects.example.org/x/y"
