@@ -54,15 +54,18 @@ def _private_folder(target: Path) -> tuple[Path, FileLock]:
     """Make a private folder and hold its lock, which tells other builds that it is in use."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}{_MARK}", dir=target.parent))
-        lock = FileLock(folder / "lock")
+        lock, mark = FileLock(folder / "lock"), folder / "mark"
         try:
+            mark.touch()
             lock.acquire(timeout=0)
         except (Timeout, FileNotFoundError):
             continue  # swept by another build before it was locked
-        except BaseException:
+        except BaseException:  # Ctrl-C too leaves no folder behind; it goes on its way
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return folder, lock
+        if mark.exists():
+            return folder, lock
+        lock.release()  # it was swept between the opening of the lock's file and the locking
 
 
 def _sweep(target: Path) -> None:
