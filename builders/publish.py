@@ -58,7 +58,7 @@ def _private_folder(target: Path) -> tuple[Path, FileLock]:
         try:
             mark.touch()
             lock.acquire(timeout=0)
-        except (Timeout, FileNotFoundError):
+        except (Timeout, FileNotFoundError, FileExistsError):  # filelock makes a missing folder anew, and may race
             continue  # swept by another build before it was locked
         except BaseException:  # Ctrl-C too leaves no folder behind; it goes on its way
             shutil.rmtree(folder, ignore_errors=True)
