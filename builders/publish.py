@@ -54,18 +54,15 @@ def _private_folder(target: Path) -> tuple[Path, FileLock]:
     """Make a private folder and hold its lock, which tells other builds that it is in use."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}{_MARK}", dir=target.parent))
-        lock, mark = FileLock(folder / "lock"), folder / "mark"
+        lock = FileLock(folder / "lock")
         try:
-            mark.touch()
             lock.acquire(timeout=0)
-        except (Timeout, FileNotFoundError, FileExistsError):  # filelock makes a missing folder anew, and may race
+        except (Timeout, FileNotFoundError):
             continue  # swept by another build before it was locked
-        except BaseException:  # Ctrl-C too leaves no folder behind; it goes on its way
+        except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        if mark.exists():
-            return folder, lock
-        lock.release()  # it was swept between the opening of the lock's file and the locking
+        return folder, lock
 
 
 def _sweep(target: Path) -> None:
