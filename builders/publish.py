@@ -6,15 +6,14 @@ Whatever happens in between, kill -9 and power loss included, the target is eith
 from __future__ import annotations
 
 import errno
+import fcntl
 import glob
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
 
 from temporalpairs.builders.errors import StoreExistsError
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MARK = ".building-"
+_LOCK = "lock"
 
 
 @contextmanager
@@ -46,37 +46,66 @@ def publishing(target: Path) -> Iterator[Path]:
         _rename_unless_there(built, target)
         _flush_entry(target.parent)
     finally:
-        lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # what cannot be removed now is swept by the next build
+            _remove(folder)
+        os.close(lock)
 
 
-def _private_folder(target: Path) -> tuple[Path, FileLock]:
-    """Make a private folder and hold its lock, which tells other builds that it is in use."""
+def _private_folder(target: Path) -> tuple[Path, int]:
+    """Make a private folder and hold its lock, which tells other builds that it is in use; close it to let go."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}{_MARK}", dir=target.parent))
-        lock = FileLock(folder / "lock")
         try:
-            lock.acquire(timeout=0)
-        except (Timeout, FileNotFoundError):
-            continue  # swept by another build before it was locked
+            lock = _lock(folder / _LOCK, os.O_CREAT)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             raise
-        return folder, lock
+        if lock is not None:
+            return folder, lock
+        # Swept by another build before it was locked: make another.
+
+
+def _lock(path: Path, flags: int = 0) -> int | None:
+    """Open and lock a file; ``None`` where it is gone, or locked by somebody else."""
+    try:
+        lock = os.open(path, os.O_RDWR | flags, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(path.stat(), os.fstat(lock)):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
 
 
 def _sweep(target: Path) -> None:
     """Remove the private folders of builds that died."""
     for folder in target.parent.glob(f".{glob.escape(target.name)}{_MARK}*"):
-        lock = FileLock(folder / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except (Timeout, OSError):
-            continue  # in use, or somebody else's
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            lock.release()
+        with suppress(OSError):  # somebody else's
+            lock = _lock(folder / _LOCK)
+            if lock is not None:
+                _remove(folder)
+                os.close(lock)
+            else:
+                folder.rmdir()  # killed before it had a lock file; fails where there is anything in it
+
+
+def _remove(folder: Path) -> None:
+    """Remove a private folder, its lock file last: without it, no later build could tell that the rest is dead."""
+    for entry in folder.iterdir():
+        if entry.name != _LOCK:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+    (folder / _LOCK).unlink(missing_ok=True)
+    folder.rmdir()
 
 
 def _flush(path: Path) -> None:
