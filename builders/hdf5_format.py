@@ -43,7 +43,8 @@ def write(path: Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any])
             file.create_dataset(
                 name,
                 data=array,
-                chunks=(min(_ROWS_PER_CHUNK, len(array)), *array.shape[1:]),
+                chunks=(min(_ROWS_PER_CHUNK, max(1, len(array))), *array.shape[1:]),
+                maxshape=array.shape if len(array) else (None, *array.shape[1:]),  # h5py has no other empty table
                 compression="gzip",
                 compression_opts=_GZIP_LEVEL,
                 fletcher32=True,

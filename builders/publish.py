@@ -11,6 +11,7 @@ import glob
 import os
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _MARK = ".building-"
 _LOCK = "lock"
+# zarr's threads go on writing for a moment when one of them has failed.
+_ATTEMPTS = 50
+_PAUSE = 0.02  # seconds
 
 
 @contextmanager
@@ -97,15 +101,23 @@ def _sweep(target: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a private folder, its lock file last: without it, no later build could tell that the rest is dead."""
-    for entry in folder.iterdir():
-        if entry.name != _LOCK:
+    """Remove a private folder, its lock file last: without it, no later build could tell that the rest is dead.
+
+    Raises:
+        OSError: something in it cannot be removed; the lock file stays.
+    """
+    for _ in range(_ATTEMPTS):
+        for entry in folder.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)
-            else:
+            elif entry.name != _LOCK:
                 entry.unlink(missing_ok=True)
-    (folder / _LOCK).unlink(missing_ok=True)
-    folder.rmdir()
+        if all(entry.name == _LOCK for entry in folder.iterdir()):
+            (folder / _LOCK).unlink(missing_ok=True)
+            folder.rmdir()
+            return
+        time.sleep(_PAUSE)
+    raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
 
 
 def _flush(path: Path) -> None:

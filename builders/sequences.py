@@ -12,7 +12,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TABLE_COLUMNS = ("video", "track", "window", "first_frame", "category")
+OBJECT_COLUMNS = ("video", "track", "category", "length", "hidden")
 UNKNOWN = -1  # in a column of the table: the source does not say
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objects:
+    """The annotated objects that sequences were cut from, those that gave none included.
+
+    Attributes:
+        video: index of the video in the build, or -1 where the source does not say.
+        track: the object's id within its video; with the video it names the object.
+        category: the object's category id.
+        length: frames that the object's annotation spans, those without a mask included.
+        hidden: object and frame of the masks that no sequence shows, because nothing was left of them.
+    """
+
+    video: Int64[np.ndarray, "objects"]
+    track: Int64[np.ndarray, "objects"]
+    category: Int64[np.ndarray, "objects"]
+    length: Int64[np.ndarray, "objects"]
+    hidden: Int64[np.ndarray, "hidden 2"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +48,7 @@ class Sequences:
         window: index of the crop of the image, from the left, or -1.
         first_frame: the source's number of the first frame, or -1.
         category: the object's category id, or -1.
+        objects: what the sequences are of, or None where that is not kept.
     """
 
     frames: UInt8[np.ndarray, "rows 512"] | None
@@ -38,6 +59,7 @@ class Sequences:
     window: Int64[np.ndarray, "sequences"]
     first_frame: Int64[np.ndarray, "sequences"]
     category: Int64[np.ndarray, "sequences"]
+    objects: Objects | None = None
 
     def __len__(self) -> int:
         return len(self.start) - 1

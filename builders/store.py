@@ -26,7 +26,7 @@ from temporalpairs.builders.errors import (
     StoreVersionError,
 )
 from temporalpairs.builders.publish import publishing
-from temporalpairs.builders.sequences import TABLE_COLUMNS, Sequences
+from temporalpairs.builders.sequences import OBJECT_COLUMNS, TABLE_COLUMNS, Objects, Sequences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,17 +183,28 @@ def _arrays(sequences: Sequences) -> dict[str, np.ndarray]:
     arrays = {} if sequences.frames is None else {"frames": sequences.frames}
     arrays |= {"factors": sequences.factors, "sequence/start": sequences.start}
     arrays |= {f"sequence/{name}": getattr(sequences, name) for name in TABLE_COLUMNS}
+    if sequences.objects is not None:
+        arrays |= {f"object/{name}": getattr(sequences.objects, name) for name in OBJECT_COLUMNS}
     return {name: np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for name, array in arrays.items()}
 
 
 def _sequences(path: Path, arrays: dict[str, np.ndarray]) -> Sequences:
     columns = {name: f"sequence/{name}" for name in ("start", *TABLE_COLUMNS)}
+    of_objects = {name: f"object/{name}" for name in OBJECT_COLUMNS}
     if not arrays.keys() >= {"factors", *columns.values()}:
         raise StoreCorruptError(path, "an array that every store has is missing from its manifest")
+    if arrays.keys() & of_objects.values() and not arrays.keys() >= set(of_objects.values()):
+        raise StoreCorruptError(path, "an array about its objects is missing from its manifest")
     if not _fit(arrays):
         raise StoreCorruptError(path, "its arrays do not fit together")
     table = {name: arrays[key] for name, key in columns.items()}
-    return Sequences(frames=arrays.get("frames"), factors=arrays["factors"], **table)
+    objects = {name: arrays[key] for name, key in of_objects.items() if key in arrays}
+    return Sequences(
+        frames=arrays.get("frames"),
+        factors=arrays["factors"],
+        **table,
+        objects=Objects(**objects) if objects else None,
+    )
 
 
 def _fit(arrays: dict[str, np.ndarray]) -> bool:
@@ -207,6 +218,26 @@ def _fit(arrays: dict[str, np.ndarray]) -> bool:
         and bool(np.all(np.diff(start) > 0))
         and all(arrays[f"sequence/{name}"].shape == (len(start) - 1,) for name in TABLE_COLUMNS)
         and (frames is None or frames.shape == (len(factors), PACKED_BYTES))
+        and ("object/length" not in arrays or _objects_fit(arrays))
+    )
+
+
+def _objects_fit(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether every sequence is of a listed object and lies, like every hidden mask, within that object's frames."""
+    start, length, hidden = arrays["sequence/start"], arrays["object/length"], arrays["object/hidden"]
+    columns = [arrays[f"object/{name}"] for name in OBJECT_COLUMNS if name != "hidden"]
+    if length.ndim != 1 or any(c.shape != length.shape for c in columns) or hidden.shape != (len(hidden), 2):
+        return False
+    number = {key: i for i, key in enumerate(zip(*(c.tolist() for c in columns[:2]), strict=True))}
+    keys = zip(arrays["sequence/video"].tolist(), arrays["sequence/track"].tolist(), strict=True)
+    owner = np.array([number.get(key, -1) for key in keys])
+    first = arrays["sequence/first_frame"]
+    return (
+        len(number) == len(length)
+        and bool(np.all(owner >= 0))
+        and bool(np.all((first >= 0) & (first + np.diff(start) <= length[owner])))
+        and bool(np.all((hidden[:, 0] >= 0) & (hidden[:, 0] < len(length))))
+        and bool(np.all((hidden[:, 1] >= 0) & (hidden[:, 1] < length[hidden[:, 0].clip(0, len(length) - 1)])))
     )
 
 

@@ -33,7 +33,7 @@ def write(path: Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any])
 
     group = zarr.open_group(path, mode="w-", zarr_format=3, attributes=attributes)
     for name, array in arrays.items():
-        chunk = (min(_ROWS_PER_CHUNK, len(array)), *array.shape[1:])
+        chunk = (min(_ROWS_PER_CHUNK, max(1, len(array))), *array.shape[1:])  # a table may be empty
         sharded = len(array) > _ROWS_PER_CHUNK
         target = group.create_array(
             name,

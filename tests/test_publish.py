@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import shutil
@@ -19,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import filelock
 import h5py
 import pytest
 import stores
@@ -146,11 +146,12 @@ class TestPublishing:
 
     @pytest.mark.parametrize("name", ["target.zarr", "masks [v1] *?.zarr"])
     def test_what_dead_builds_of_this_target_left_is_swept_and_nothing_else(self, tmp_path: Path, name: str) -> None:
-        dead = [tmp_path / f".{name}.building-{mark}" for mark in ("one", "two")]
-        for folder in dead:
-            make_folder(folder)
+        dead = [tmp_path / f".{name}.building-{mark}" for mark in ("killed", "killed-before-its-lock")]
+        make_folder(dead[0])
         (dead[0] / "lock").touch()
-        others = [tmp_path / ".another.zarr.building-x", tmp_path / f"{name}.building-x"]
+        dead[1].mkdir()
+        others = [tmp_path / f".{name}.building-by-hand", tmp_path / ".another.zarr.building-x"]
+        others.append(tmp_path / f"{name}.building-x")
         for folder in others:
             make_folder(folder)
         (tmp_path / f".{name}.building-file").touch()
@@ -238,7 +239,7 @@ class Tripwire:
 
 STEPS = [
     (tempfile, "mkdtemp"),
-    (filelock.FileLock, "acquire"),
+    (fcntl, "flock"),
     (zarr, "open_group"),
     (zarr.Group, "create_array"),
     (h5py.File, "create_dataset"),

@@ -1,0 +1,115 @@
+"""Mask statistics: where the objects of videos are and how large, frame by frame and window by window.
+
+`MaskStatistics` is the table that the released CSV holds; `to_sequences` and `from_sequences` carry it into a store's
+arrays and back without loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from temporalpairs.builders.sequences import Objects, Sequences
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskStatistics:
+    """Centre of mass and area of every object, one cell for each frame of its annotation.
+
+    Attributes:
+        values: y, x and area in pixels of the window, origin top left, y down; NaN in all three where the window
+            shows nothing of the object.
+        annotated: whether the object has a mask in that frame. Where it has one and every window is NaN, the mask
+            vanished when the image was shrunk.
+        start: the cells of object i are ``start[i]:start[i + 1]``, one a frame, in order.
+        video: index of each object's video, or -1 where the source does not say.
+        track: the annotation's id.
+        category: the object's category id.
+    """
+
+    values: Float64[np.ndarray, "cells windows 3"]
+    annotated: Bool[np.ndarray, "cells"]
+    start: Int64[np.ndarray, "borders"]
+    video: Int64[np.ndarray, "objects"]
+    track: Int64[np.ndarray, "objects"]
+    category: Int64[np.ndarray, "objects"]
+
+    def __len__(self) -> int:
+        return len(self.track)
+
+    @property
+    def windows(self) -> int:
+        """Windows side by side."""
+        return self.values.shape[1]
+
+
+def to_sequences(statistics: MaskStatistics) -> Sequences:
+    """Cut the table into runs of consecutive frames of one object in one window, by object, window and time."""
+    lengths = np.diff(statistics.start)
+    owner = np.repeat(np.arange(len(statistics)), lengths)
+    seen = ~np.isnan(statistics.values[:, :, 0])
+    cell, window = np.nonzero(seen)
+    order = np.lexsort((cell, window, owner[cell]))
+    cell, window = cell[order], window[order]
+    follows = (cell[1:] == cell[:-1] + 1) & (window[1:] == window[:-1]) & (owner[cell[1:]] == owner[cell[:-1]])
+    first = np.flatnonzero(np.concatenate(([True], ~follows)))[: len(cell)]
+    objects = owner[cell[first]]
+    hidden = np.flatnonzero(statistics.annotated & ~seen.any(axis=1))
+    return Sequences(
+        frames=None,
+        factors=statistics.values[cell, window],
+        start=np.append(first, len(cell)),
+        video=statistics.video[objects],
+        track=statistics.track[objects],
+        window=window[first],
+        first_frame=cell[first] - statistics.start[objects],
+        category=statistics.category[objects],
+        objects=Objects(
+            video=statistics.video,
+            track=statistics.track,
+            category=statistics.category,
+            length=lengths,
+            hidden=np.stack([owner[hidden], hidden - statistics.start[owner[hidden]]], axis=1),
+        ),
+    )
+
+
+def from_sequences(sequences: Sequences, objects: Objects, windows: int) -> MaskStatistics:
+    """Put sequences back into the table that they were cut from.
+
+    Args:
+        sequences: as `to_sequences` gives them.
+        objects: the objects that they are of.
+        windows: windows side by side.
+    """
+    start = np.concatenate(([0], np.cumsum(objects.length)))
+    keys = np.stack([objects.video, objects.track])
+    order = np.lexsort(keys[::-1])
+    wanted = np.stack([sequences.video, sequences.track])
+    owner = order[_search(keys[:, order], wanted)]
+    lengths = sequences.lengths
+    within = np.arange(len(sequences.factors)) - np.repeat(sequences.start[:-1], lengths)
+    cell = np.repeat(start[owner] + sequences.first_frame, lengths) + within
+    values = np.full((start[-1], windows, 3), np.nan)
+    values[cell, np.repeat(sequences.window, lengths)] = sequences.factors
+    annotated = ~np.isnan(values[:, :, 0]).all(axis=1)
+    annotated[start[objects.hidden[:, 0]] + objects.hidden[:, 1]] = True
+    return MaskStatistics(
+        values=values,
+        annotated=annotated,
+        start=start,
+        video=objects.video,
+        track=objects.track,
+        category=objects.category,
+    )
+
+
+def _search(keys: Int64[np.ndarray, "2 objects"], wanted: Int64[np.ndarray, "2 n"]) -> Int64[np.ndarray, "n"]:
+    """Find columns among sorted, unique ones."""
+    kind = np.dtype([("video", np.int64), ("track", np.int64)])
+    found: Int64[np.ndarray, "n"] = np.searchsorted(
+        np.ascontiguousarray(keys.T).view(kind).ravel(), np.ascontiguousarray(wanted.T).view(kind).ravel()
+    )
+    return found
