@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from kittimasks import facts
 from kittimasks.cut import MIN_PIXELS, WINDOWS, CutOptions, cut_video
+from temporalpairs.builders.edition import Edition
 from temporalpairs.builders.errors import OptionError, StoreExistsError
 from temporalpairs.builders.mots import CATEGORIES, find_all_videos
 from temporalpairs.builders.sequences import Sequences
@@ -39,7 +40,7 @@ def build_kitti_masks(
     windows: int = WINDOWS,
     drop_extreme_ids: bool = True,
     long_before_hole: bool = True,
-    edition: facts.Edition | None = None,
+    edition: Edition = facts.BUILT,
 ) -> Path:
     """Build a KITTI Masks store from MOTS annotations; the defaults reproduce the released dataset.
 
@@ -88,7 +89,6 @@ def build_kitti_masks(
             f"No sequence came out of {len(videos)} video(s): no wanted object shows at least {min_pixels} pixels in "
             "two frames in a row. Look at categories, min_pixels and windows."
         )
-    edition = edition or facts.Edition()
     attributes = facts.attributes(
         edition,
         videos=[video.name for video in videos],

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import warnings
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from temporalpairs.builders.errors import DatasetWarning, OptionError, TemporalP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+_LOADING = {"kitti-masks": "kittimasks.loading", "natural-sprites": "natsprites.loading"}
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
@@ -58,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     download = commands.add_parser("download", help="download a released dataset and convert it to a store")
-    download.add_argument("dataset", choices=["kitti-masks"])
+    download.add_argument("dataset", choices=list(_LOADING))
     download.add_argument("--root", type=Path, help="folder where stores live ($TEMPORAL_PAIRS_HOME, or the cache)")
     download.set_defaults(run=_download)
 
@@ -128,9 +131,10 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _download(options: argparse.Namespace) -> None:
-    from kittimasks.loading import default_root, ensure_release
+    from temporalpairs.builders.provision import default_root, ensure_release
 
-    print(ensure_release(options.root or default_root()))
+    release = import_module(_LOADING[options.dataset]).RELEASE
+    print(ensure_release(release, options.root or default_root()))
 
 
 def _build_kitti_masks(options: argparse.Namespace) -> None:

@@ -22,7 +22,8 @@ def run_demo(out: Path) -> None:
     from torch.utils.data import DataLoader
 
     from kittimasks import load_kitti_masks
-    from kittimasks.loading import SAMPLE, SAMPLE_EDITION
+    from kittimasks.facts import SYNTHETIC
+    from kittimasks.loading import SAMPLE_FOLDER
     from temporalpairs.builders.build import build_kitti_masks
     from temporalpairs.builders.mots import find_videos
     from temporalpairs.builders.preview import save_preview
@@ -31,7 +32,7 @@ def run_demo(out: Path) -> None:
     if out.exists():
         raise StoreExistsError(out)
 
-    videos = [video.read() for video in find_videos(SAMPLE)]
+    videos = [video.read() for video in find_videos(SAMPLE_FOLDER)]
     masks = sum(len(track) for video in videos for track in video.tracks)
     print(
         f"1. raw sample: {len(videos)} videos of MOTS text with {masks:,} masks (synthetic, shipped with the package)"
@@ -40,7 +41,7 @@ def run_demo(out: Path) -> None:
     stores = []
     for name in ("kitti-masks.zarr", "kitti-masks.h5"):
         began = time.perf_counter()
-        stores.append(read_store(build_kitti_masks(out / name, [SAMPLE], progress=False, edition=SAMPLE_EDITION)))
+        stores.append(read_store(build_kitti_masks(out / name, [SAMPLE_FOLDER], progress=False, edition=SYNTHETIC)))
         counts = stores[-1].attributes["counts"]
         print(
             f"2. built {out / name}: {counts['sequences']} sequences, {counts['frames']:,} frames, "

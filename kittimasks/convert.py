@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kittimasks import facts
-from kittimasks.released import PUBLISHED_PAIRS, read_released, write_released
+from kittimasks.facts import PUBLISHED_PAIRS
+from kittimasks.released import read_released, write_released
+from temporalpairs.builders.edition import Edition
 from temporalpairs.builders.errors import DatasetWarning, NotAStoreError, ReleasedFileError
 from temporalpairs.builders.sequences import UNKNOWN, Sequences
 from temporalpairs.builders.store import read_store, write_store
@@ -54,7 +56,7 @@ def convert_release(pickle: Path, out: Path, *, licence: str | None = None, veri
     )
     checked = "matched the record's when it was downloaded" if verified else "was not compared with the record's"
     attributes = facts.attributes(
-        facts.Edition(
+        Edition(
             edition="release v2",
             licence=licence or facts.MOTS_LICENCE,
             notes=f"The released file does not say which video a sequence comes from. Its MD5 {checked}.",

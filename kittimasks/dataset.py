@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from temporalpairs.builders.errors import NotAStoreError
-from temporalpairs.loaders.dataset import SequenceDataset, Transform
+from temporalpairs.loaders.dataset import Transform, WindowDataset
 from temporalpairs.loaders.options import Boundary, WindowOptions
+from temporalpairs.loaders.sequence import SequenceView
+from temporalpairs.loaders.splits import choose
+from temporalpairs.loaders.windows import Windows
 
 if TYPE_CHECKING:
     from temporalpairs.builders.store import Store
     from temporalpairs.loaders.splits import Split
 
 
-class KittiMasks(SequenceDataset):
+class KittiMasks(WindowDataset):
     """Pairs, or longer windows, of 64×64 masks of pedestrians; `kittimasks.load_kitti_masks` makes one.
 
     ``dataset[i]`` is (frames, factors): float32 [window, 1, 64, 64] in [0, 1] and float32 [window, 3], the mask's
@@ -46,10 +49,22 @@ class KittiMasks(SequenceDataset):
     ) -> None:
         if store.attributes["dataset"] != "kitti-masks":
             raise NotAStoreError(store.path, f"it holds {store.attributes['title']}, not KITTI Masks")
+        self.options = WindowOptions(window=window, max_delta_t=max_delta_t, boundary=boundary, seed=seed)
+        videos = store.attributes["videos"]
+        chosen = choose(store.sequences, videos, split)
         super().__init__(
             store,
-            name=type(self).__name__,
             split=split,
-            options=WindowOptions(window=window, max_delta_t=max_delta_t, boundary=boundary, seed=seed),
+            sequences=SequenceView(store.sequences, chosen, videos),
+            source=Windows.of(store.sequences, chosen, self.options),
+            factor_names=store.attributes["factor_names"],
+            factor_units=store.attributes["factor_units"],
             transform=transform,
         )
+
+    def describe_chance(self) -> str:
+        """Say in a line what is left to chance in a sample, for `repr`."""
+        options = self.options
+        ends = "clamped at" if options.boundary == "clamp" else "drawn to fit before"
+        drawn = f"Δt ~ U{{1..{options.max_delta_t}}} frames, {ends} the end of a sequence"
+        return f"{drawn}; seed {options.seed}, epoch {self.epoch}"

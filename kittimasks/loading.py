@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kittimasks.facts import SAMPLE_LICENCE, Edition
-from temporalpairs.builders.errors import SourceMissingError, StoreExistsError, StoreNotFoundError, TemporalPairsError
+from kittimasks import facts
+from temporalpairs.builders.provision import Release, Sample, provide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kittimasks.dataset import KittiMasks
     from temporalpairs.loaders.dataset import Transform
     from temporalpairs.loaders.options import Boundary
     from temporalpairs.loaders.splits import Split
 
-HOME_VARIABLE = "TEMPORAL_PAIRS_HOME"
-SAMPLE = Path(__file__).parent / "sample" / "instances_txt"
-SAMPLE_EDITION = Edition(
-    edition="synthetic sample",
-    licence=SAMPLE_LICENCE,
-    notes="Synthetic: drawn by kittimasks.synthetic in the format of KITTI MOTS. No real person is in it.",
-    synthetic=True,
-)
+SAMPLE_FOLDER = Path(__file__).parent / "sample" / "instances_txt"
+
+
+def _convert(pickle: Path, out: Path, licence: str | None, verified: bool) -> None:
+    from kittimasks.convert import convert_release
+
+    convert_release(pickle, out, licence=licence, verified=verified)
+
+
+def _build_sample(out: Path) -> None:
+    from temporalpairs.builders.build import build_kitti_masks
+
+    build_kitti_masks(out, [SAMPLE_FOLDER], progress=False, edition=facts.SYNTHETIC)
+
+
+RELEASE = Release(facts.FACTS.title, facts.RECORD, facts.RELEASED_FILENAME, facts.FACTS.dataset, _convert)
+SAMPLE = Sample(f"{facts.FACTS.dataset}-sample", lambda: sorted(SAMPLE_FOLDER.glob("*.txt")), _build_sample)
 
 
 def load_kitti_masks(
@@ -69,15 +74,7 @@ def load_kitti_masks(
     from kittimasks.dataset import KittiMasks
     from temporalpairs.builders.store import read_store
 
-    folder = default_root() if root is None else Path(root).expanduser()
-    if source == "release":
-        path = ensure_release(folder, download=download)
-    elif source == "sample":
-        path = ensure_sample(folder)
-    else:
-        path = Path(source).expanduser()
-        if not path.exists():
-            raise StoreNotFoundError(path)
+    path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
     return KittiMasks(
         read_store(path),
         split=split,
@@ -87,92 +84,3 @@ def load_kitti_masks(
         seed=seed,
         transform=transform,
     )
-
-
-def default_root() -> Path:
-    """Where stores live unless a caller says otherwise: ``$TEMPORAL_PAIRS_HOME``, else the user's cache folder."""
-    import platformdirs
-
-    chosen = os.environ.get(HOME_VARIABLE)
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("temporal-pairs")
-
-
-def ensure_sample(root: Path) -> Path:
-    """Return the store of the synthetic sample, building it if it is not there.
-
-    Its name carries a digest of the raw sample and of what the builder makes of it, so an upgrade of the package never
-    serves an older one.
-    """
-    import hashlib
-
-    from temporalpairs.builders.build import build_kitti_masks
-    from temporalpairs.builders.store import SCHEMA_VERSION
-
-    files = sorted(SAMPLE.glob("*.txt"))
-    digest = hashlib.sha256(str(SCHEMA_VERSION).encode())
-    for file in files:
-        digest.update(file.read_bytes())
-    path = root / f"kitti-masks-sample-{digest.hexdigest()[:8]}.zarr"
-    if not path.exists():
-        _make_folder(root)
-        with _another_may_win():
-            build_kitti_masks(path, [SAMPLE], progress=False, edition=SAMPLE_EDITION)
-    return path
-
-
-def ensure_release(root: Path, *, download: bool = True, progress: bool = True) -> Path:
-    """Return the store of the released dataset, downloading and converting the file if it is not there.
-
-    A released file that lies in ``root`` is converted without asking the network. Of several processes, one works and
-    the others wait.
-
-    Raises:
-        SourceMissingError: it is not there and ``download`` is False.
-        DownloadError: it could not be downloaded.
-        ReleasedFileError: the file is damaged or something else.
-    """
-    from filelock import FileLock
-
-    from kittimasks.convert import convert_release
-    from kittimasks.released import RECORD, RELEASED_FILENAME
-
-    path = root / "kitti-masks.zarr"
-    if path.exists():
-        return path
-    pickle = root / RELEASED_FILENAME
-    if not download and not pickle.exists():
-        raise SourceMissingError("KITTI Masks", path, RELEASED_FILENAME)
-    _make_folder(root)
-    with FileLock(root / ".kitti-masks.lock"):
-        if path.exists():
-            return path
-        licence = None
-        verified = False
-        if not pickle.exists():
-            from temporalpairs.builders import zenodo
-
-            file = zenodo.find_file(RECORD, RELEASED_FILENAME, folder=root)
-            zenodo.download(file, root, progress=progress)
-            licence, verified = file.licence, True
-        with _another_may_win():
-            convert_release(pickle, path, licence=licence, verified=verified)
-    return path
-
-
-@contextmanager
-def _another_may_win() -> Iterator[None]:
-    """Accept that another process published the same store meanwhile."""
-    try:
-        yield
-    except StoreExistsError:
-        return
-
-
-def _make_folder(root: Path) -> None:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TemporalPairsError(
-            f"{root}: cannot be made ({error.strerror}).\n"
-            f"  Pass another root, or set {HOME_VARIABLE} to a folder that you may write to."
-        ) from error

@@ -20,10 +20,6 @@ from kittimasks.inert_pickle import MAX_ARRAY_BYTES, read_arrays
 from temporalpairs.builders.errors import DatasetWarning, OptionError, ReleasedFileError
 from temporalpairs.builders.publish import publishing
 
-RELEASED_FILENAME = "kitti_peds_v2.pickle"
-RECORD = 3931823  # Zenodo
-PUBLISHED_PAIRS = 82_506  # pairs of consecutive frames (Klindt et al. 2021)
-
 _MASKS, _FACTORS = "pedestrians", "pedestrians_latents"
 _SIDE = 64  # pixels
 _PIXELS = _SIDE * _SIDE

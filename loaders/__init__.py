@@ -11,11 +11,12 @@ from temporalpairs.loaders.arrays import ArrayDataset, ArraySample
 from temporalpairs.loaders.info import DatasetInfo
 from temporalpairs.loaders.options import WindowOptions
 from temporalpairs.loaders.sequence import Sequence, SequenceView
+from temporalpairs.loaders.source import WindowSource
 from temporalpairs.loaders.splits import assign_videos
 from temporalpairs.loaders.windows import Windows
 
 if TYPE_CHECKING:
-    from temporalpairs.loaders.dataset import Sample, SequenceDataset
+    from temporalpairs.loaders.dataset import Sample, WindowDataset
 
 __all__ = [
     "ArrayDataset",
@@ -23,9 +24,10 @@ __all__ = [
     "DatasetInfo",
     "Sample",
     "Sequence",
-    "SequenceDataset",
     "SequenceView",
+    "WindowDataset",
     "WindowOptions",
+    "WindowSource",
     "Windows",
     "assign_videos",
 ]
@@ -33,7 +35,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # What needs torch waits until it is asked for: importing torch takes seconds.
-    if name in ("Sample", "SequenceDataset"):
+    if name in ("Sample", "WindowDataset"):
         from temporalpairs.loaders import dataset
 
         return getattr(dataset, name)

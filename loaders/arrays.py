@@ -13,13 +13,13 @@ from temporalpairs.builders.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from temporalpairs.loaders.windows import Windows
+    from temporalpairs.loaders.source import WindowSource
 
 
 class ArraySample(NamedTuple):
-    """Frames float32 [window, 1, 64, 64] in [0, 1] and factors float32 [window, F]; a batch has one axis more."""
+    """Frames float32 [window, C, H, W] in [0, 1] and factors float32 [window, F]; a batch has one axis more."""
 
-    frames: Float32[np.ndarray, "*batch window 1 64 64"]
+    frames: Float32[np.ndarray, "*batch window channels height width"]
     factors: Float32[np.ndarray, "*batch window factors"]
 
 
@@ -29,13 +29,13 @@ class ArrayDataset:
     ``dataset[i]`` is one sample; ``dataset.__getitems__(indices)`` is a batch, read in one gather.
     """
 
-    def __init__(self, windows: Windows) -> None:
-        self._windows = windows
+    def __init__(self, source: WindowSource) -> None:
+        self._source = source
         self._epoch = 0
-        self._plan: tuple[int, Int32[np.ndarray, "windows window"]] | None = None
+        self._plan: tuple[int, Int32[np.ndarray, "windows columns"]] | None = None
 
     def __len__(self) -> int:
-        return len(self._windows)
+        return len(self._source)
 
     def __getitem__(self, index: SupportsIndex) -> ArraySample:
         """Return one window.
@@ -48,8 +48,7 @@ class ArrayDataset:
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> ArraySample:
         """Return several windows as one batch."""
-        pixels, factors = self.read(indices, self._epoch)
-        return ArraySample(pixels.astype(np.float32), factors)
+        return ArraySample(*self.read_floats(indices, self._epoch))
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker process plans anew in milliseconds; the plan need not travel.
@@ -66,24 +65,38 @@ class ArrayDataset:
 
     def read(
         self, indices: Sequence[SupportsIndex], epoch: int
-    ) -> tuple[UInt8[np.ndarray, "n window 1 64 64"], Float32[np.ndarray, "n window factors"]]:
-        """Read windows of an epoch: frames, 0 or 1, and factors.
+    ) -> tuple[UInt8[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
+        """Read windows of an epoch: pixels as the source has them, and factors.
+
+        Raises:
+            IndexError: there is no such window.
+        """
+        return self._source.read(self.plan(indices, epoch))
+
+    def read_floats(
+        self, indices: Sequence[SupportsIndex], epoch: int
+    ) -> tuple[Float32[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
+        """Read windows of an epoch: frames in [0, 1], and factors.
+
+        Raises:
+            IndexError: there is no such window.
+        """
+        return self._source.read_floats(self.plan(indices, epoch))
+
+    def plan(self, indices: Sequence[SupportsIndex], epoch: int) -> Int32[np.ndarray, "n columns"]:
+        """Return the rows of an epoch's plan that tell the source what to read.
 
         Raises:
             IndexError: there is no such window.
         """
         index = np.fromiter(map(operator.index, indices), np.int64, len(indices))
-        try:
-            rows = self._rows(epoch)[index]
-        except IndexError as error:
-            raise IndexError(f"{error}: there are {len(self):,} windows") from None
-        return self._windows.read(rows)
-
-    def _rows(self, epoch: int) -> Int32[np.ndarray, "windows window"]:
         # A whole epoch at once: 9 ms for 82,506 windows, where a batch of 32 alone takes 0.13 ms (measured).
         if self._plan is None or self._plan[0] != epoch:
-            self._plan = (epoch, self._windows.rows(np.arange(len(self)), epoch))
-        return self._plan[1]
+            self._plan = (epoch, self._source.plan(np.arange(len(self)), epoch))
+        try:
+            return self._plan[1][index]
+        except IndexError as error:
+            raise IndexError(f"{error}: there are {len(self):,} windows") from None
 
 
 def checked_epoch(epoch: int) -> int:

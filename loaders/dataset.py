@@ -1,4 +1,4 @@
-"""The PyTorch side of a dataset of windows; `kittimasks.KittiMasks` is one.
+"""The PyTorch side of a dataset of windows; `kittimasks.KittiMasks` and `natsprites.NaturalSprites` are two.
 
 A dataset plugs into `torch.utils.data.DataLoader` as it is: ``__getitems__`` reads a batch in one gather, and the
 default collation takes it over without another copy.
@@ -10,7 +10,6 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, SupportsIndex, overload
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,21 +18,20 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 from temporalpairs.loaders.arrays import ArrayDataset, checked_epoch
 from temporalpairs.loaders.info import DatasetInfo
-from temporalpairs.loaders.options import WindowOptions
 from temporalpairs.loaders.sequence import SequenceView
-from temporalpairs.loaders.splits import Split, choose
-from temporalpairs.loaders.windows import Windows
+from temporalpairs.loaders.splits import Split
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from temporalpairs.builders.store import Store
+    from temporalpairs.loaders.source import WindowSource
 
 Transform = Callable[[Tensor], Tensor]
 
 
 class Sample(NamedTuple):
-    """Frames float32 [window, 1, 64, 64] in [0, 1] and factors float32 [window, F]; a batch has one axis more."""
+    """Frames float32 [window, C, H, W] in [0, 1] and factors float32 [window, F]; a batch has one axis more."""
 
     frames: Float[Tensor, "*batch window channels height width"]
     factors: Float[Tensor, "*batch window factors"]
@@ -69,43 +67,41 @@ def _collate(batch: Sequence[Sample], *, collate_fn_map: object = None) -> Sampl
 default_collate_fn_map[Sample] = _collate
 
 
-class SequenceDataset(Dataset[Sample]):
+class WindowDataset(Dataset[Sample]):
     """Windows of the sequences of a store, as tensors.
 
-    Which frames a window shows is a function of (seed, epoch, index) alone.
+    What a window shows is a function of (seed, epoch, index) alone.
 
     Args:
         store: where the sequences are.
-        name: what the dataset calls itself in its `repr`.
-        split: which part of the store.
-        options: how windows are drawn.
-        transform: applied to the frames [window, 1, 64, 64] of each sample.
-
-    Raises:
-        OptionError: the split is unknown or empty, or no sequence is long enough for a window.
+        split: which part of the store the windows are of.
+        sequences: the sequences of that part.
+        source: the windows.
+        factor_names: of the factors of a sample.
+        factor_units: likewise.
+        transform: applied to the frames [window, C, H, W] of each sample.
     """
 
     def __init__(
         self,
         store: Store,
         *,
-        name: str,
-        split: Split = "all",
-        options: WindowOptions | None = None,
+        split: Split,
+        sequences: SequenceView,
+        source: WindowSource,
+        factor_names: Sequence[str],
+        factor_units: Sequence[str],
         transform: Transform | None = None,
     ) -> None:
         self.info = DatasetInfo.from_attributes(store.attributes)
         self.store: Path = store.path
         self.split: Split = split
-        self.options = options or WindowOptions()
+        self.sequences = sequences
         self.transform = transform
-        self.factor_names: tuple[str, ...] = tuple(store.attributes["factor_names"])
-        self._name = name
-        videos = store.attributes["videos"]
-        chosen = choose(store.sequences, videos, split)
-        self.sequences = SequenceView(store.sequences, chosen, videos)
-        self._windows = Windows.of(store.sequences, chosen, self.options)
-        self._arrays = ArrayDataset(self._windows)
+        self.factor_names = tuple(factor_names)
+        self.factor_units = tuple(factor_units)
+        self._source = source
+        self._arrays = ArrayDataset(source)
         # In shared memory, so that workers that outlive an epoch see the next one's number.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # torch ships it without types
@@ -123,9 +119,8 @@ class SequenceDataset(Dataset[Sample]):
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> Sequence[Sample]:
         """Return several windows, read in one gather."""
-        pixels, factors = self._arrays.read(indices, self.epoch)
-        # NumPy converts on this thread alone; torch would wake others, which stall a batch where cores are busy.
-        batch = SampleBatch(torch.from_numpy(pixels.astype(np.float32)), torch.from_numpy(factors))
+        frames, factors = self._arrays.read_floats(indices, self.epoch)
+        batch = SampleBatch(torch.from_numpy(frames), torch.from_numpy(factors))
         if self.transform is None:
             return batch
         return [Sample(self.transform(frames), factors) for frames, factors in batch]
@@ -139,7 +134,7 @@ class SequenceDataset(Dataset[Sample]):
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch: the same index shows other frame distances in another epoch.
+        """Choose the epoch: what is left to chance differs from epoch to epoch.
 
         Workers that a DataLoader keeps alive between epochs follow.
         """
@@ -147,24 +142,26 @@ class SequenceDataset(Dataset[Sample]):
 
     def numpy(self) -> ArrayDataset:
         """Return the same windows as NumPy arrays, at the present epoch and without the transform."""
-        arrays = ArrayDataset(self._windows)
+        arrays = ArrayDataset(self._source)
         arrays.set_epoch(self.epoch)
         return arrays
 
+    def describe_chance(self) -> str:
+        """Say in a line what is left to chance in a sample, for `repr`."""
+        return f"epoch {self.epoch}"
+
     def __repr__(self) -> str:
         counts = self.sequences
-        options, window = self.options, self.options.window
+        window, shape = self._source.window, ", ".join(map(str, self._source.frame_shape))
         part = "" if self.split == "all" else f" · split {self.split}"
-        ends = "clamped at" if options.boundary == "clamp" else "drawn to fit before"
-        factors = ", ".join(f"{n} {u}" for n, u in zip(self.factor_names, self.info.factor_units, strict=True))
+        factors = ", ".join(f"{n} {u}".rstrip() for n, u in zip(self.factor_names, self.factor_units, strict=True))
         drawn = "pairs" if window == 2 else f"windows of {window}"
         return (
-            f"{self._name}  {self.info.edition}{part} · {len(counts):,} sequences · {counts.frames:,} frames · "
-            f"{len(self):,} {drawn}\n"
-            f"  sample   frames float32 [{window}, 1, 64, 64], "
+            f"{type(self).__name__}  {self.info.edition}{part} · {len(counts):,} sequences · {counts.frames:,} frames "
+            f"· {len(self):,} {drawn}\n"
+            f"  sample   frames float32 [{window}, {shape}], "
             f"factors float32 [{window}, {len(self.factor_names)}] = ({factors})\n"
-            f"  pairs    Δt ~ U{{1..{options.max_delta_t}}} frames, {ends} the end of a sequence; "
-            f"seed {options.seed}, epoch {self.epoch}\n"
+            f"  chance   {self.describe_chance()}\n"
             f"  licence  {self.info.licence}\n"
             f"  store    {self.store}"
         )

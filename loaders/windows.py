@@ -55,7 +55,17 @@ class Windows:
     def __len__(self) -> int:
         return len(self.first)
 
-    def rows(self, index: Int64[np.ndarray, "n"], epoch: int) -> Int32[np.ndarray, "n window"]:
+    @property
+    def window(self) -> int:
+        """Frames of a window."""
+        return self.options.window
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a frame."""
+        return (1, SIDE, SIDE)
+
+    def plan(self, index: Int64[np.ndarray, "n"], epoch: int) -> Int32[np.ndarray, "n window"]:
         """Return the rows that windows show in an epoch: a function of seed, epoch and index alone."""
         steps = self.options.window - 1
         drawn = words(self.options.seed, epoch, index, DELTA_T, steps)
@@ -73,14 +83,22 @@ class Windows:
         return out
 
     def read(
-        self, rows: Int32[np.ndarray, "n window"]
+        self, plan: Int32[np.ndarray, "n window"]
     ) -> tuple[UInt8[np.ndarray, "n window 1 64 64"], Float32[np.ndarray, "n window factors"]]:
         """Read frames, 0 or 1, and factors of planned windows, in one gather."""
         frames = self.sequences.frames
         if frames is None:
             raise OptionError("These sequences have no frames.")
-        pixels = np.unpackbits(np.take(frames, rows.ravel(), axis=0), axis=1)
+        pixels = np.unpackbits(np.take(frames, plan.ravel(), axis=0), axis=1)
         return (
-            pixels.reshape(*rows.shape, 1, SIDE, SIDE),
-            self.sequences.factors[rows].astype(np.float32, copy=False),
+            pixels.reshape(*plan.shape, 1, SIDE, SIDE),
+            self.sequences.factors[plan].astype(np.float32, copy=False),
         )
+
+    def read_floats(
+        self, plan: Int32[np.ndarray, "n window"]
+    ) -> tuple[Float32[np.ndarray, "n window 1 64 64"], Float32[np.ndarray, "n window factors"]]:
+        """Read frames as float32, 0 or 1, and factors of planned windows."""
+        pixels, factors = self.read(plan)
+        # NumPy converts on this thread alone; torch would wake others, which stall a batch where cores are busy.
+        return pixels.astype(np.float32), factors

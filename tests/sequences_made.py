@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kittimasks.facts import Edition, attributes
+from kittimasks.facts import MOTS_LICENCE, attributes
+from temporalpairs.builders.edition import Edition
 from temporalpairs.builders.sequences import UNKNOWN, Sequences
 
 
@@ -39,4 +40,5 @@ def made_sequences(lengths: list[int], *, videos: int = 3, seed: int = 0) -> Seq
 def made_attributes(videos: int = 3) -> dict[str, object]:
     """Return attributes that fit `made_sequences`."""
     names = [f"{i:04d}" for i in range(videos)]
-    return attributes(Edition(edition="made by a test"), videos=names, sources=[], builder={"name": "", "options": {}})
+    edition = Edition("made by a test", MOTS_LICENCE)
+    return attributes(edition, videos=names, sources=[], builder={"name": "", "options": {}})

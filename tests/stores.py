@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kittimasks.loading import SAMPLE
+from kittimasks.loading import SAMPLE_FOLDER
 from temporalpairs.builders import hdf5_format, store
 from temporalpairs.builders.cli import main
 from temporalpairs.builders.errors import StoreError
@@ -179,7 +179,7 @@ def as_nobody() -> Iterator[None]:
 
 def build_command(out: Path) -> list[str]:
     """The words after ``temporal-pairs`` that build the sample."""
-    return ["build", "kitti-masks", "--mots", str(SAMPLE), "--out", str(out), "--quiet"]
+    return ["build", "kitti-masks", "--mots", str(SAMPLE_FOLDER), "--out", str(out), "--quiet"]
 
 
 def run_main(words: list[str]) -> tuple[int, str]:

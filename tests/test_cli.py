@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from sequences_made import made_attributes, made_sequences
 
-from kittimasks.loading import SAMPLE
-from kittimasks.released import RELEASED_FILENAME
+from kittimasks.facts import RELEASED_FILENAME
+from kittimasks.loading import SAMPLE_FOLDER
 from temporalpairs.builders import read_store, write_store
 from temporalpairs.builders.cli import main
 
@@ -26,7 +26,7 @@ def run(*words: object) -> int:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli") / "sample.zarr"
-    assert run("build", "kitti-masks", "--mots", SAMPLE, "--out", out) == 0
+    assert run("build", "kitti-masks", "--mots", SAMPLE_FOLDER, "--out", out) == 0
     return out
 
 
@@ -44,7 +44,10 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_build_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("build", "kitti-masks", "--mots", SAMPLE, "--out", tmp_path / "a", "--format", "hdf5", "--jobs", 1) == 0
+    assert (
+        run("build", "kitti-masks", "--mots", SAMPLE_FOLDER, "--out", tmp_path / "a", "--format", "hdf5", "--jobs", 1)
+        == 0
+    )
     out = capsys.readouterr().out
     assert "122 sequences, 1,911 frames, 1,789 pairs" in out
     assert str(tmp_path / "a.h5") in out
@@ -52,7 +55,7 @@ def test_build_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_build_takes_several_sources_and_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--categories", "car", "pedestrian", "--min-pixels", 20, "--windows", 3]
-    files = sorted(SAMPLE.glob("*.txt"))[:2]
+    files = sorted(SAMPLE_FOLDER.glob("*.txt"))[:2]
     sources = [word for file in files for word in ("--mots", file)]
     out = tmp_path / "some.zarr"
     assert run("build", "kitti-masks", *sources, *words, "--keep-extreme-ids", "--short-before-hole", "--out", out) == 0
@@ -158,7 +161,7 @@ def test_the_demo_runs_offline_and_tells_where_the_pictures_are(
 def test_a_wrong_input_gets_one_clear_error_and_leaves_nothing(
     words: list[str], says: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    filled = [word.format(tmp=tmp_path, sample=SAMPLE, store=store) for word in words]
+    filled = [word.format(tmp=tmp_path, sample=SAMPLE_FOLDER, store=store) for word in words]
     assert main(filled) == 1
     captured = capsys.readouterr()
     assert says in captured.err

@@ -18,8 +18,8 @@ from zenodo_server import Fault, ZenodoServer
 
 from kittimasks import load_kitti_masks
 from kittimasks.convert import convert_release, export_release
-from kittimasks.loading import HOME_VARIABLE
-from kittimasks.released import PUBLISHED_PAIRS, RECORD, RELEASED_FILENAME, write_released
+from kittimasks.facts import PUBLISHED_PAIRS, RECORD, RELEASED_FILENAME
+from kittimasks.released import write_released
 from temporalpairs.builders import read_store, write_store, zenodo
 from temporalpairs.builders.errors import (
     DatasetWarning,
@@ -29,6 +29,7 @@ from temporalpairs.builders.errors import (
     StoreNotFoundError,
     TemporalPairsError,
 )
+from temporalpairs.builders.provision import HOME_VARIABLE
 
 SEQUENCES = made_sequences([9, 4, 22, 3, 15])
 PAIRS = 48

@@ -25,7 +25,7 @@ import pytest
 import stores
 import zarr
 
-from kittimasks.loading import SAMPLE
+from kittimasks.loading import SAMPLE_FOLDER
 from temporalpairs.builders import build_kitti_masks, read_attributes, read_store, write_store
 from temporalpairs.builders.errors import StoreError, StoreExistsError
 from temporalpairs.builders.publish import publishing
@@ -383,7 +383,7 @@ def _kill_builds(folder: Path, fmt: StoreFormat, kills: int) -> Counter[str]:
         else:
             assert status == -signal.SIGKILL
             phases["while writing" if set(stores.leftovers(folder)) - before else "before writing"] += 1
-    build_kitti_masks(target, [SAMPLE], progress=False)
+    build_kitti_masks(target, [SAMPLE_FOLDER], progress=False)
     assert read_store(target).attributes["manifest_sha256"] == digest
     assert list(folder.iterdir()) == [target]
     return phases

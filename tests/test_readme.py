@@ -11,9 +11,11 @@ import pytest
 from sequences_made import made_sequences
 from zenodo_server import ZenodoServer
 
-from kittimasks.loading import HOME_VARIABLE, SAMPLE
-from kittimasks.released import RECORD, RELEASED_FILENAME, write_released
+from kittimasks.facts import RECORD, RELEASED_FILENAME
+from kittimasks.loading import SAMPLE_FOLDER
+from kittimasks.released import write_released
 from temporalpairs.builders.cli import main
+from temporalpairs.builders.provision import HOME_VARIABLE
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -24,7 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     for name in ("KITTI_MOTS", "MOTSChallenge/train"):
-        shutil.copytree(SAMPLE, tmp_path / name / "instances_txt")
+        shutil.copytree(SAMPLE_FOLDER, tmp_path / name / "instances_txt")
     return tmp_path
 
 

@@ -22,7 +22,7 @@ import stores
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from kittimasks.loading import SAMPLE
+from kittimasks.loading import SAMPLE_FOLDER
 from temporalpairs.builders import build_kitti_masks, read_attributes, read_store, write_store, zarr_format
 from temporalpairs.builders.cli import main
 from temporalpairs.builders.errors import (
@@ -66,12 +66,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("built")
     paths = {fmt: folder / f"sample{stores.SUFFIXES[fmt]}" for fmt in FORMATS}
     for path in paths.values():
-        build_kitti_masks(path, [SAMPLE], progress=False)
+        build_kitti_masks(path, [SAMPLE_FOLDER], progress=False)
     # The sample fits into one chunk; smaller ones make the same store many chunks in several shards.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zarr_format, "_ROWS_PER_CHUNK", 100)
         patch.setattr(zarr_format, "_CHUNKS_PER_SHARD", 5)
-        paths["sharded zarr"] = build_kitti_masks(folder / "sharded.zarr", [SAMPLE], progress=False)
+        paths["sharded zarr"] = build_kitti_masks(folder / "sharded.zarr", [SAMPLE_FOLDER], progress=False)
     return paths
 
 
@@ -132,7 +132,7 @@ class TestRoundTrip:
         assert stores.equal_arrays(found, expected)
 
     def test_every_source_file_is_named_with_its_size_and_sha256(self, built: dict[str, Path]) -> None:
-        files = sorted(SAMPLE.glob("*.txt"))
+        files = sorted(SAMPLE_FOLDER.glob("*.txt"))
         assert read_attributes(built["zarr"])["sources"] == [
             {
                 "name": f"instances_txt/{file.name}",
@@ -221,7 +221,7 @@ class TestDeterminism:
     def test_the_number_of_jobs_changes_no_byte(
         self, built: dict[str, Path], tmp_path: Path, fmt: StoreFormat, jobs: int
     ) -> None:
-        path = build_kitti_masks(tmp_path / "store", [SAMPLE], format=fmt, jobs=jobs, progress=False)
+        path = build_kitti_masks(tmp_path / "store", [SAMPLE_FOLDER], format=fmt, jobs=jobs, progress=False)
         assert [file.read_bytes() for file in stores.files_of(path)] == [
             file.read_bytes() for file in stores.files_of(built[fmt])
         ]
@@ -231,12 +231,12 @@ class TestDeterminism:
         self, built: dict[str, Path], tmp_path: Path, make: Callable[[], Executor]
     ) -> None:
         with make() as executor:
-            path = build_kitti_masks(tmp_path / "store.h5", [SAMPLE], executor=executor, progress=False)
+            path = build_kitti_masks(tmp_path / "store.h5", [SAMPLE_FOLDER], executor=executor, progress=False)
         assert read_store(path).attributes["manifest_sha256"] == read_attributes(built["zarr"])["manifest_sha256"]
 
     def test_spawned_processes_change_nothing(self, built: dict[str, Path], tmp_path: Path) -> None:
         with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
-            path = build_kitti_masks(tmp_path / "store.zarr", [SAMPLE], executor=executor, progress=False)
+            path = build_kitti_masks(tmp_path / "store.zarr", [SAMPLE_FOLDER], executor=executor, progress=False)
         assert read_store(path).attributes["manifest_sha256"] == read_attributes(built["hdf5"])["manifest_sha256"]
 
     @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ class TestDeterminism:
         self, tmp_path: Path, executor: Callable[..., Executor]
     ) -> None:
         mots = tmp_path / "instances_txt"
-        shutil.copytree(SAMPLE, mots)
+        shutil.copytree(SAMPLE_FOLDER, mots)
         with (mots / "0003.txt").open("a") as text:
             text.write("no annotation\n")
         spawn = {"mp_context": multiprocessing.get_context("spawn")} if executor is ProcessPoolExecutor else {}

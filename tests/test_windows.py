@@ -61,7 +61,7 @@ def test_below_is_uniform() -> None:
 def test_a_clamped_pair_has_the_distribution_of_the_reference() -> None:
     """Δt is uniform on 1 … 5 and shrinks to what is left: the last frame takes over the share of what lies beyond."""
     windows = windows_of([9] * 4000, boundary="clamp", max_delta_t=5)
-    rows = windows.rows(np.arange(len(windows)), epoch=0)
+    rows = windows.plan(np.arange(len(windows)), epoch=0)
     start, delta = (rows[:, 0] - windows.sequences.start[np.arange(len(windows)) // 8]), np.diff(rows)[:, 0]
     for position in range(7):  # from the eighth frame there is one distance only
         seen = np.bincount(delta[start == position], minlength=6)[1:]
@@ -75,7 +75,7 @@ def test_a_clamped_pair_has_the_distribution_of_the_reference() -> None:
 
 def test_a_valid_pair_is_uniform_among_the_distances_that_fit() -> None:
     windows = windows_of([9] * 4000, boundary="valid", max_delta_t=5)
-    rows = windows.rows(np.arange(len(windows)), epoch=0)
+    rows = windows.plan(np.arange(len(windows)), epoch=0)
     start, delta = (rows[:, 0] - windows.sequences.start[np.arange(len(windows)) // 8]), np.diff(rows)[:, 0]
     for position in range(7):
         seen = np.bincount(delta[start == position], minlength=6)[1 : min(5, 8 - position) + 1]
@@ -101,7 +101,7 @@ def test_every_window_runs_forward_within_its_sequence(
             Windows.of(sequences, np.arange(len(lengths)), options)
         return
     windows = Windows.of(sequences, np.arange(len(lengths)), options)
-    rows = windows.rows(np.arange(len(windows)), epoch)
+    rows = windows.plan(np.arange(len(windows)), epoch)
     assert len(rows) == sum(max(0, n - window + 1) for n in lengths)
     steps = np.diff(rows.astype(int))
     assert steps.min() >= 1
@@ -114,7 +114,7 @@ def test_every_window_runs_forward_within_its_sequence(
 
 def test_every_frame_but_the_last_of_a_sequence_starts_one_pair() -> None:
     windows = windows_of([4, 2, 6])
-    assert windows.rows(np.arange(len(windows)), 0)[:, 0].tolist() == [0, 1, 2, 4, 6, 7, 8, 9, 10]
+    assert windows.plan(np.arange(len(windows)), 0)[:, 0].tolist() == [0, 1, 2, 4, 6, 7, 8, 9, 10]
 
 
 def test_array_samples_equal_their_batch_and_change_with_the_epoch() -> None:
