@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from temporalpairs.builders.build import build_kitti_masks
+    from temporalpairs.builders.build import build_kitti_masks, build_natural_sprites
     from temporalpairs.builders.mots import find_videos
     from temporalpairs.builders.runlength import RunLengths
     from temporalpairs.builders.sequences import Sequences
@@ -23,6 +23,7 @@ __all__ = [
     "Store",
     "VideoTracks",
     "build_kitti_masks",
+    "build_natural_sprites",
     "find_videos",
     "read_attributes",
     "read_store",
@@ -36,6 +37,7 @@ _HOMES = {
     "Store": "store",
     "VideoTracks": "tracks",
     "build_kitti_masks": "build",
+    "build_natural_sprites": "build",
     "find_videos": "mots",
     "read_attributes": "store",
     "read_store": "store",

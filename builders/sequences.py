@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 TABLE_COLUMNS = ("video", "track", "window", "first_frame", "category")
 OBJECT_COLUMNS = ("video", "track", "category", "length", "hidden")
+SIDE = 64  # rows and columns of a mask
+PACKED_BYTES = SIDE * SIDE // 8  # of a bit-packed mask
 UNKNOWN = -1  # in a column of the table: the source does not say
 
 
@@ -40,7 +42,8 @@ class Sequences:
     """Runs of consecutive frames.
 
     Attributes:
-        frames: bit-packed 64×64 masks (`numpy.packbits` of the row-major image), or None where the dataset has none.
+        frames: bit-packed 64×64 masks (`numpy.packbits` of the row-major image), or images of one byte a pixel and
+            channel [channels, height, width], or None where the dataset has none.
         factors: float32 or float64, one row a frame; positions and sizes as the dataset defines them.
         start: first row of each sequence; the last entry is the number of rows.
         video: index of the video in the build, or -1 where the source does not say.
@@ -51,7 +54,7 @@ class Sequences:
         objects: what the sequences are of, or None where that is not kept.
     """
 
-    frames: UInt8[np.ndarray, "rows 512"] | None
+    frames: UInt8[np.ndarray, "rows bytes"] | None
     factors: Float[np.ndarray, "rows factors"]
     start: Int64[np.ndarray, "borders"]
     video: Int64[np.ndarray, "sequences"]

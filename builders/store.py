@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 SCHEMA_VERSION = 1
-PACKED_BYTES = 512  # a 64×64 mask, eight pixels a byte
 
 StoreFormat = Literal["zarr", "hdf5"]
 _SUFFIXES: dict[StoreFormat, str] = {"zarr": ".zarr", "hdf5": ".h5"}
@@ -217,7 +216,7 @@ def _fit(arrays: dict[str, np.ndarray]) -> bool:
         and start[-1] == len(factors)
         and bool(np.all(np.diff(start) > 0))
         and all(arrays[f"sequence/{name}"].shape == (len(start) - 1,) for name in TABLE_COLUMNS)
-        and (frames is None or frames.shape == (len(factors), PACKED_BYTES))
+        and (frames is None or (frames.ndim == 2 and len(frames) == len(factors)))
         and ("object/length" not in arrays or _objects_fit(arrays))
     )
 

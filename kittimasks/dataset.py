@@ -12,6 +12,7 @@ from temporalpairs.loaders.splits import choose
 from temporalpairs.loaders.windows import Windows
 
 if TYPE_CHECKING:
+    from kittimasks.ground_truth import MasksGroundTruth
     from temporalpairs.builders.store import Store
     from temporalpairs.loaders.splits import Split
 
@@ -61,6 +62,12 @@ class KittiMasks(WindowDataset):
             factor_units=store.attributes["factor_units"],
             transform=transform,
         )
+
+    def ground_truth(self) -> MasksGroundTruth:
+        """Return the adapter that the metrics of disentanglement_lib and disent call."""
+        from kittimasks.ground_truth import MasksGroundTruth
+
+        return MasksGroundTruth(self)
 
     def describe_chance(self) -> str:
         """Say in a line what is left to chance in a sample, for `repr`."""

@@ -16,8 +16,11 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _WORDS = 4  # 32-bit words that one counter gives
 
-DELTA_T = 0
-"""The stream of frame distances; each use of chance has a stream of its own, so that none shifts another."""
+# Each use of chance has a stream of its own, so that none shifts another.
+DELTA_T = 0  # distances of frames
+ANGLE = 1  # of a sprite
+SHAPE = 2  # likewise
+COLOUR = 3  # likewise
 
 
 def philox(counter: UInt64[np.ndarray, "4 n"], key: tuple[int, int]) -> UInt64[np.ndarray, "4 n"]:

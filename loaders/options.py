@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,5 +36,16 @@ class WindowOptions:
             raise OptionError(f"max_delta_t={self.max_delta_t}: neighbouring frames are at least 1 apart.")
         if self.boundary not in ("clamp", "valid"):
             raise OptionError(f"boundary={self.boundary!r} is unknown; it is 'clamp' or 'valid'.")
-        if not 0 <= self.seed < 2**64:
-            raise OptionError(f"seed={self.seed} is out of range; it is 0 … 2**64 - 1.")
+        checked_seed(self.seed)
+
+
+def checked_seed(seed: int) -> int:
+    """Return a seed as an int.
+
+    Raises:
+        OptionError: it is out of range.
+    """
+    seed = operator.index(seed)
+    if not 0 <= seed < 2**64:
+        raise OptionError(f"seed={seed} is out of range; it is 0 … 2**64 - 1.")
+    return seed

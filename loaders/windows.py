@@ -9,13 +9,12 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
 from temporalpairs.builders.errors import OptionError
+from temporalpairs.builders.sequences import PACKED_BYTES, SIDE
 from temporalpairs.loaders.chance import DELTA_T, below, words
 from temporalpairs.loaders.options import WindowOptions
 
 if TYPE_CHECKING:
     from temporalpairs.builders.sequences import Sequences
-
-SIDE = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,8 +86,8 @@ class Windows:
     ) -> tuple[UInt8[np.ndarray, "n window 1 64 64"], Float32[np.ndarray, "n window factors"]]:
         """Read frames, 0 or 1, and factors of planned windows, in one gather."""
         frames = self.sequences.frames
-        if frames is None:
-            raise OptionError("These sequences have no frames.")
+        if frames is None or frames.shape[1] != PACKED_BYTES:
+            raise OptionError("These sequences have no masks of 64×64 pixels.")
         pixels = np.unpackbits(np.take(frames, plan.ravel(), axis=0), axis=1)
         return (
             pixels.reshape(*plan.shape, 1, SIDE, SIDE),

@@ -1,3 +1,51 @@
-"""Natural Sprites: rendered sprites that move and grow as the objects of real videos do."""
+"""Natural Sprites: rendered sprites that move and grow as the objects of real videos do.
+
+```python
+from natsprites import load_natural_sprites
+
+sprites = load_natural_sprites(source="sample")
+frames, factors = sprites[0]
+```
+"""
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from natsprites.loading import load_natural_sprites
+
+if TYPE_CHECKING:
+    from natsprites.dataset import NaturalSprites
+    from natsprites.measure import MeasureOptions, measure_track
+    from natsprites.options import SpriteOptions
+    from natsprites.rendering import Renderer, render
+    from natsprites.transitions import Transitions
+
+__all__ = [
+    "MeasureOptions",
+    "NaturalSprites",
+    "Renderer",
+    "SpriteOptions",
+    "Transitions",
+    "load_natural_sprites",
+    "measure_track",
+    "render",
+]
+
+_HOMES = {
+    "MeasureOptions": "natsprites.measure",
+    "NaturalSprites": "natsprites.dataset",
+    "Renderer": "natsprites.rendering",
+    "SpriteOptions": "natsprites.options",
+    "Transitions": "natsprites.transitions",
+    "measure_track": "natsprites.measure",
+    "render": "natsprites.rendering",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # What needs torch or numba waits until it is asked for: importing them takes seconds.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

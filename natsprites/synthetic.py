@@ -1,4 +1,4 @@
-"""A seeded generator of annotations in the schema of YouTube-VIS: smooth outlines that wander, grow, hide and leave.
+"""A seeded generator of annotations in the schema of YouTube-VIS: objects that wander, grow, hide and leave.
 
 Nothing in it is derived from recorded data. It writes the true format, so that the sample that ships with the package,
 the demo and the tests run through the same builders as the real annotations::
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64
 from numpy.random import Generator, Philox
 
 from kittimasks.synthetic import generalised_normal
+from natsprites.outlines import SUBPIXEL, Outline, Polygon, bounding_box, clip, fill
 from temporalpairs.builders.errors import OptionError, TemporalPairsError
 from temporalpairs.builders.publish import publishing
 from temporalpairs.builders.runlength import RunLengths
@@ -36,18 +37,15 @@ SHAPE_AREA = 0.444
 SHAPE_X = 0.515
 SHAPE_Y = 0.548
 
-# Scales α of the same distributions, chosen here, for images shrunk to 64×128: half of the steps across the image stay
-# within half a pixel, one in a hundred is longer than six.
-SCALE_AREA = 0.006  # of the object's usual area, which a step changes by half a per cent to a half
-SCALE_X = 0.2  # pixels
-SCALE_Y = 0.1  # pixels
+# Scales α of the same distributions, chosen here, for images shrunk to 64×128.
+SCALE_AREA = 0.006  # of the object's usual area: half of the steps change it by less than 2.6 %, 1 % by more than half
+SCALE_X = 0.2  # pixels: half of the steps are shorter than 0.5, 1 % longer than 7.6
+SCALE_Y = 0.1  # pixels: half of the steps are shorter than 0.2, 1 % longer than 2.9
 
 # Natural Sprites measures masks in images shrunk to this size; positions and areas below are in its pixels.
 _SHRUNK_HEIGHT, _SHRUNK_WIDTH = 64, 128
 
 _GRID = 64  # poses are rounded to 1/64 shrunk pixel: a last-bit difference between math libraries does not add up
-_SUBPIXEL = 4  # outlines are rounded to 1/4 pixel, which polygons tell with two decimals as those of COCO do
-_CORNERS = 28  # vertices of an outline
 _SWING = 2.0  # an object's area stays within its usual one divided and multiplied by this
 _MIN_VISIBLE = 12  # pixels; less of an object, or of a part of it, is not annotated
 _GAP_CHANCE = 0.012  # a frame, that an object goes unannotated for one to five frames
@@ -90,27 +88,16 @@ class _Path(Enum):
     ROAMS = "over the image's left and right borders and back"
     ENTERS = "from beyond the left or right border"
     LEAVES = "over the left or right border"
-    HIDDEN = "nowhere to be seen: the annotation is null throughout"
-
-
-@dataclass(frozen=True, slots=True)
-class _Actor:
-    """What is wanted of one object."""
-
-    category: str
-    area: float  # shrunk pixels, its usual one
-    form: _Form
-    path: _Path = _Path.STAYS
+    HIDDEN = "beyond the right border throughout: the annotation is null in every frame"
 
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """What is wanted of one video; actors come from the farthest to the nearest."""
+    """What is wanted of one video."""
 
     width: int  # pixels, as is the height
     height: int
     frames: int
-    cast: tuple[_Actor, ...]
     pole: bool = False  # an upright strip that hides what is behind it
 
     @property
@@ -125,15 +112,14 @@ class _Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class _Body:
-    """The outline of one object: radius 1 + Σ amplitude_k cos(k·angle + phase_k), stretched and turned."""
+class _Actor:
+    """What is wanted of one object."""
 
-    amplitudes: Float64[np.ndarray, " harmonics"]  # of the harmonics 2, 3, …
-    phases: Float64[np.ndarray, " harmonics"]
-    stretch: float
-    turn: float  # radians
-    period: float  # frames in which it deforms and sways to and fro
-    start: float  # of that period at frame 0, in periods
+    scene: int  # index into the scenes
+    category: str
+    area: float  # shrunk pixels, its usual one
+    form: _Form
+    path: _Path = _Path.STAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,82 +132,51 @@ class _Pose:
     annotated: bool
 
 
-_Polygon = Int64[np.ndarray, "vertices 2"]  # (x, y) in 1/4 pixel, y down
-
-# Polygons and mixed forms belong to the nearest object of a scene only: what nothing hides but the pole.
 _SCENES = (
-    _Scene(
-        320,
-        180,
-        120,
-        (_Actor("person", 210.0, _Form.LIST), _Actor("dog", 70.0, _Form.LIST, _Path.ROAMS)),
-        pole=True,
-    ),
-    _Scene(
-        1280,
-        720,
-        90,
-        (
-            _Actor("airplane", 0.6, _Form.LIST),
-            _Actor("truck", 150.0, _Form.STRING, _Path.ENTERS),
-            _Actor("horse", 380.0, _Form.POLYGONS),
-        ),
-        pole=True,
-    ),
-    _Scene(256, 256, 120, (_Actor("turtle", 120.0, _Form.LIST), _Actor("fish", 60.0, _Form.LIST, _Path.LEAVES))),
-    _Scene(
-        854,
-        480,
-        100,
-        (_Actor("elephant", 620.0, _Form.STRING), _Actor("duck", 25.0, _Form.LIST, _Path.ENTERS)),
-    ),
-    _Scene(
-        240,
-        426,
-        110,
-        (_Actor("skateboard", 45.0, _Form.LIST, _Path.ROAMS), _Actor("person", 260.0, _Form.MIXED)),
-        pole=True,
-    ),
-    _Scene(
-        353,
-        287,
-        100,
-        (
-            _Actor("giant_panda", 240.0, _Form.LIST),
-            _Actor("giant_panda", 130.0, _Form.LIST),
-            _Actor("frog", 9.0, _Form.LIST),
-        ),
-    ),
-    _Scene(
-        640,
-        480,
-        90,
-        (
-            _Actor("boat", 110.0, _Form.STRING, _Path.LEAVES),
-            _Actor("boat", 40.0, _Form.LIST, _Path.HIDDEN),
-            _Actor("person", 330.0, _Form.POLYGONS, _Path.ROAMS),
-        ),
-    ),
-    _Scene(426, 240, 120, (_Actor("sedan", 90.0, _Form.LIST, _Path.ENTERS), _Actor("sedan", 150.0, _Form.STRING))),
-    _Scene(
-        480,
-        848,
-        80,
-        (_Actor("parrot", 60.0, _Form.LIST), _Actor("person", 450.0, _Form.POLYGONS)),
-        pole=True,
-    ),
-    _Scene(
-        160,
-        120,
-        130,
-        (
-            _Actor("fish", 30.0, _Form.LIST, _Path.ROAMS),
-            _Actor("fish", 55.0, _Form.LIST, _Path.ROAMS),
-            _Actor("fish", 110.0, _Form.LIST),
-        ),
-    ),
-    _Scene(320, 180, 110, (_Actor("horse", 280.0, _Form.LIST), _Actor("person", 100.0, _Form.LIST)), pole=True),
-    _Scene(1280, 720, 60, (_Actor("dog", 520.0, _Form.STRING, _Path.LEAVES), _Actor("frog", 1.2, _Form.LIST))),
+    _Scene(320, 180, 120, pole=True),
+    _Scene(1280, 720, 100, pole=True),
+    _Scene(256, 256, 120),
+    _Scene(854, 480, 100),
+    _Scene(240, 426, 110, pole=True),
+    _Scene(353, 287, 100),
+    _Scene(640, 480, 100, pole=True),
+    _Scene(426, 240, 120),
+    _Scene(480, 848, 100, pole=True),
+    _Scene(160, 120, 130),
+    _Scene(320, 180, 110, pole=True),
+    _Scene(1280, 720, 90),
+)
+
+# From the farthest to the nearest; polygons and mixed forms are for the nearest of a scene, hidden by the pole at most.
+_CAST = (
+    _Actor(0, "person", 210.0, _Form.LIST),
+    _Actor(0, "dog", 70.0, _Form.LIST, _Path.ROAMS),
+    _Actor(1, "airplane", 0.6, _Form.LIST),  # too small to be seen in most of the shrunk images
+    _Actor(1, "truck", 150.0, _Form.STRING, _Path.ENTERS),
+    _Actor(1, "horse", 380.0, _Form.POLYGONS),
+    _Actor(2, "turtle", 120.0, _Form.LIST),
+    _Actor(2, "fish", 60.0, _Form.LIST, _Path.LEAVES),
+    _Actor(3, "elephant", 620.0, _Form.STRING),
+    _Actor(3, "duck", 25.0, _Form.LIST, _Path.ENTERS),
+    _Actor(4, "skateboard", 45.0, _Form.LIST, _Path.ROAMS),
+    _Actor(4, "person", 260.0, _Form.MIXED),
+    _Actor(5, "giant_panda", 240.0, _Form.LIST),
+    _Actor(5, "giant_panda", 130.0, _Form.LIST),
+    _Actor(5, "frog", 9.0, _Form.LIST),
+    _Actor(6, "boat", 110.0, _Form.STRING, _Path.LEAVES),
+    _Actor(6, "boat", 40.0, _Form.LIST, _Path.HIDDEN),
+    _Actor(6, "person", 330.0, _Form.POLYGONS, _Path.ROAMS),
+    _Actor(7, "sedan", 90.0, _Form.LIST, _Path.ENTERS),
+    _Actor(7, "sedan", 150.0, _Form.STRING),
+    _Actor(8, "parrot", 60.0, _Form.LIST),
+    _Actor(8, "person", 450.0, _Form.POLYGONS),
+    _Actor(9, "fish", 30.0, _Form.LIST, _Path.ROAMS),
+    _Actor(9, "fish", 55.0, _Form.LIST, _Path.ROAMS),
+    _Actor(9, "fish", 110.0, _Form.LIST),
+    _Actor(10, "horse", 280.0, _Form.LIST),
+    _Actor(10, "person", 100.0, _Form.LIST),
+    _Actor(11, "dog", 520.0, _Form.STRING, _Path.LEAVES),
+    _Actor(11, "frog", 1.2, _Form.LIST),
 )
 
 
@@ -237,7 +192,7 @@ def synthesize_youtube_vis(*, seed: int = 0, videos: int = len(_SCENES), frames:
     Args:
         seed: equal seeds give equal annotations.
         videos: number of videos; their sizes and casts recur after 12, and video k is the same whatever this number is.
-        frames: number of frames of each video; by default, 60 to 130.
+        frames: number of frames of each video; by default, 90 to 130.
 
     Returns:
         What `json.dump` writes: `info`, `licenses`, `videos`, `categories` and `annotations`.
@@ -270,7 +225,7 @@ def synthesize_youtube_vis(*, seed: int = 0, videos: int = len(_SCENES), frames:
                 "height": scene.height,
             }
         )
-        for annotation in _annotate(seed, video, scene, length):
+        for annotation in _annotate(seed, video, length):
             annotations.append({**annotation, "video_id": video + 1, "iscrowd": 0, "id": len(annotations) + 1})
     return {
         "info": {
@@ -286,9 +241,7 @@ def synthesize_youtube_vis(*, seed: int = 0, videos: int = len(_SCENES), frames:
     }
 
 
-def write_youtube_vis(
-    folder: Path, *, seed: int = 0, videos: int = len(_SCENES), frames: int | None = None
-) -> Path:
+def write_youtube_vis(folder: Path, *, seed: int = 0, videos: int = len(_SCENES), frames: int | None = None) -> Path:
     """Write what `synthesize_youtube_vis` makes of the same arguments to ``folder/youtube_vis.json``.
 
     Args:
@@ -332,11 +285,13 @@ def motion_steps(rng: Generator, frames: int) -> Float64[np.ndarray, "frames 3"]
     )
 
 
-def _annotate(seed: int, video: int, scene: _Scene, frames: int) -> list[dict[str, Any]]:
-    """Play one video; chance is keyed by the seed and the video's number."""
+def _annotate(seed: int, video: int, frames: int) -> list[dict[str, Any]]:
+    """Play one video: its annotations, without ids; chance is keyed by the seed and the video's number."""
     rng = Generator(Philox(key=np.array([seed, video], dtype=np.uint64)))
-    bodies = [_draw_body(rng) for _ in scene.cast]
-    tracks = [_move(rng, scene, actor, frames) for actor in scene.cast]
+    scene = _SCENES[video % len(_SCENES)]
+    cast = [actor for actor in _CAST if actor.scene == video % len(_SCENES)]
+    shapes = [Outline.random(rng) for _ in cast]
+    tracks = [_move(rng, scene, actor, frames) for actor in cast]
     left = int(rng.uniform(0.3, 0.7) * scene.width)
     pole = range(left, left + int(_POLE_WIDTH * scene.width)) if scene.pole else range(0)
     annotations: list[dict[str, Any]] = [
@@ -349,35 +304,21 @@ def _annotate(seed: int, video: int, scene: _Scene, frames: int) -> list[dict[st
             "bboxes": [],
             "areas": [],
         }
-        for actor in scene.cast
+        for actor in cast
     ]
     for frame in range(frames):
         hidden = np.zeros((scene.height, scene.width), dtype=np.bool_)
-        for actor, body, track, annotation in reversed(
-            list(zip(scene.cast, bodies, tracks, annotations, strict=True))
-        ):
+        for actor, shape, track, annotation in reversed(list(zip(cast, shapes, tracks, annotations, strict=True))):
             pose = track[frame]
-            parts = _visible_parts(_outline(body, frame, pose, scene), scene, pole)
-            mask = _fill(parts, scene.height, scene.width) & ~hidden
+            x, y, area = pose.x * scene.across, pose.y * scene.down, pose.area * scene.across * scene.down
+            parts, mask = _draw(shape.polygon(frame, x, y, area), scene, pole)
+            mask &= ~hidden
             hidden |= mask
             seen = pose.annotated and np.count_nonzero(mask) >= _MIN_VISIBLE
             annotation["segmentations"].append(_write(mask, parts, actor.form, frame) if seen else None)
-            annotation["bboxes"].append(_box(mask) if seen else None)
+            annotation["bboxes"].append(bounding_box(mask) if seen else None)
             annotation["areas"].append(int(np.count_nonzero(mask)) if seen else None)
     return annotations
-
-
-def _draw_body(rng: Generator) -> _Body:
-    """Draw an outline and how it deforms."""
-    harmonics = np.arange(2, 6)
-    return _Body(
-        amplitudes=rng.uniform(0.0, 0.45, harmonics.size) / harmonics,
-        phases=rng.uniform(0.0, 2 * math.pi, harmonics.size),
-        stretch=math.exp(rng.uniform(-0.35, 0.35)),
-        turn=rng.uniform(0.0, math.pi),
-        period=rng.uniform(25.0, 60.0),
-        start=rng.random(),
-    )
 
 
 def _move(rng: Generator, scene: _Scene, actor: _Actor, frames: int) -> list[_Pose]:
@@ -399,6 +340,9 @@ def _move(rng: Generator, scene: _Scene, actor: _Actor, frames: int) -> list[_Po
     elif actor.path is _Path.ENTERS:
         x = _SHRUNK_WIDTH / 2 + side * (_SHRUNK_WIDTH / 2 + 1.2 * reach_x)
         drift = -side * 0.75 * _SHRUNK_WIDTH / frames
+    elif actor.path is _Path.HIDDEN:
+        low_x, high_x = _SHRUNK_WIDTH + 2.0 * reach_x, _SHRUNK_WIDTH + 3.0 * reach_x
+        x = low_x
     elif actor.path is _Path.LEAVES:
         x = _SHRUNK_WIDTH * (0.5 - side * rng.uniform(0.0, 0.2))
         drift = side * (0.7 * _SHRUNK_WIDTH + reach_x) / (0.75 * frames)
@@ -407,8 +351,7 @@ def _move(rng: Generator, scene: _Scene, actor: _Actor, frames: int) -> list[_Po
     missing = _draw_gaps(rng, frames)
     poses = []
     for frame, (step_y, step_x, step_area) in enumerate(steps):
-        annotated = actor.path is not _Path.HIDDEN and frame not in missing
-        poses.append(_Pose(x, y, area, annotated))
+        poses.append(_Pose(x, y, area, annotated=frame not in missing))
         y = _snap(_fold(y + step_y, 0.8 * reach_y, _SHRUNK_HEIGHT - 0.8 * reach_y))
         x = _snap(_fold(x + step_x + drift, low_x, high_x))
         area = _snap(_fold(area + step_area * actor.area, actor.area / _SWING, actor.area * _SWING))
@@ -426,92 +369,34 @@ def _draw_gaps(rng: Generator, frames: int) -> set[int]:
     return missing
 
 
-def _outline(body: _Body, frame: int, pose: _Pose, scene: _Scene) -> _Polygon:
-    """Draw the outline of an object in a frame, with the pose's area before rounding."""
-    angles = np.arange(_CORNERS) * (2 * math.pi / _CORNERS)
-    sway = math.sin(2 * math.pi * (frame / body.period + body.start))
-    harmonics = np.arange(2, 2 + body.amplitudes.size)[:, None]
-    waves = np.cos(harmonics * angles + body.phases[:, None] + 0.4 * sway)
-    radii = 1.0 + (1.0 + 0.3 * sway) * np.sum(body.amplitudes[:, None] * waves, axis=0)
-    along, aside = body.stretch * radii * np.cos(angles), radii * np.sin(angles) / body.stretch
-    turn = body.turn + 0.25 * sway
-    x = along * math.cos(turn) - aside * math.sin(turn)
-    y = along * math.sin(turn) + aside * math.cos(turn)
-    drawn = 0.5 * abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))  # the shoelace formula
-    scale = math.sqrt(pose.area * scene.across * scene.down / drawn)
-    points = np.stack([pose.x * scene.across + scale * x, pose.y * scene.down + scale * y], axis=1)
-    return np.rint(points * _SUBPIXEL).astype(np.int64)
-
-
-def _visible_parts(outline: _Polygon, scene: _Scene, pole: range) -> list[_Polygon]:
-    """Cut off what lies beyond the image and behind the pole; parts of too few pixels are left out."""
+def _draw(outline: Polygon, scene: _Scene, pole: range) -> tuple[list[Polygon], Bool[np.ndarray, "height width"]]:
+    """Cut off what lies beyond the image and behind the pole: the parts that are left, and their pixels."""
     for axis, end in enumerate((scene.width, scene.height)):
-        outline = _clip(_clip(outline, axis, 0, 1), axis, end * _SUBPIXEL, -1)
-    parts = [outline]
+        outline = clip(clip(outline, axis, 0, 1), axis, end * SUBPIXEL, -1)
+    candidates = [outline]
     if pole:
-        parts = [_clip(outline, 0, pole.start * _SUBPIXEL, -1), _clip(outline, 0, pole.stop * _SUBPIXEL, 1)]
-    return [part for part in parts if np.count_nonzero(_fill([part], scene.height, scene.width)) >= _MIN_VISIBLE]
-
-
-def _clip(polygon: _Polygon, axis: int, bound: int, sign: int) -> _Polygon:
-    """Keep the part of a polygon with sign · coordinate ≥ sign · bound (Sutherland and Hodgman's algorithm)."""
-    kept: list[list[int]] = []
-    points = polygon.tolist()
-    for before, after in zip([*points[-1:], *points[:-1]], points, strict=True):
-        inside_before, inside_after = (sign * (point[axis] - bound) >= 0 for point in (before, after))
-        if inside_before != inside_after:
-            run = after[axis] - before[axis]
-            crossing = [bound, bound]
-            crossing[1 - axis] = before[1 - axis] + (bound - before[axis]) * (after[1 - axis] - before[1 - axis]) // run
-            kept.append(crossing)
-        if inside_after:
-            kept.append(after)
-    return np.array(kept, dtype=np.int64).reshape(-1, 2)
-
-
-def _fill(parts: Sequence[_Polygon], height: int, width: int) -> Bool[np.ndarray, "height width"]:
-    """Set the pixels whose centre lies inside one of the polygons, by the even-odd rule, in integers throughout."""
-    mask = np.zeros((height, width), dtype=np.bool_)
-    for part in parts:
-        if len(part) < 3:
-            continue
-        (left, top), (right, bottom) = part.min(axis=0) // _SUBPIXEL, part.max(axis=0) // _SUBPIXEL + 1
-        left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-        if left >= right or top >= bottom:
-            continue
-        ends = np.stack([part, np.roll(part, -1, axis=0)], axis=1)  # [edges, 2, (x, y)]
-        ends = np.take_along_axis(ends, np.argsort(ends[:, :, :1], axis=1), axis=1)
-        (x0, y0), (x1, y1) = ends[:, 0].T[:, :, None], ends[:, 1].T[:, :, None]
-        centres = np.arange(left, right) * _SUBPIXEL + _SUBPIXEL // 2
-        edges, columns = np.nonzero((x0 <= centres) & (centres < x1))
-        run = (x1 - x0)[edges, 0]
-        # The first row whose centre is below the crossing: the floor of (y − half) / subpixels, plus 1.
-        crossing = y0[edges, 0] * run + (centres[columns] - x0[edges, 0]) * (y1 - y0)[edges, 0]
-        rows = (crossing - run * (_SUBPIXEL // 2)) // (run * _SUBPIXEL) + 1
-        flips = np.zeros((bottom - top + 1, right - left), dtype=np.int64)
-        np.add.at(flips, (np.clip(rows, top, bottom) - top, columns), 1)
-        mask[top:bottom, left:right] |= np.cumsum(flips[:-1], axis=0) % 2 == 1
-    return mask
+        candidates = [clip(outline, 0, pole.start * SUBPIXEL, -1), clip(outline, 0, pole.stop * SUBPIXEL, 1)]
+    parts = []
+    mask = np.zeros((scene.height, scene.width), dtype=np.bool_)
+    for part in candidates:
+        pixels = fill(part, scene.height, scene.width)
+        if np.count_nonzero(pixels) >= _MIN_VISIBLE:
+            parts.append(part)
+            mask |= pixels
+    return parts, mask
 
 
 def _write(
-    mask: Bool[np.ndarray, "height width"], parts: Sequence[_Polygon], form: _Form, frame: int
+    mask: Bool[np.ndarray, "height width"], parts: Sequence[Polygon], form: _Form, frame: int
 ) -> dict[str, Any] | list[list[float]]:
     """Write a segmentation in the wanted form."""
     if form is _Form.MIXED:
         form = (_Form.LIST, _Form.STRING, _Form.POLYGONS)[frame % 3]
     if form is _Form.POLYGONS:
-        return [(part / _SUBPIXEL).ravel().tolist() for part in parts]
+        return [(part / SUBPIXEL).ravel().tolist() for part in parts]
     runs = RunLengths.from_mask(mask)
     counts = runs.counts.tolist() if form is _Form.LIST else runs.to_string()
     return {"counts": counts, "size": [runs.height, runs.width]}
-
-
-def _box(mask: Bool[np.ndarray, "height width"]) -> list[float]:
-    """The bounding box of a mask: x, y, width, height in pixels."""
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    (left, right), (top, bottom) = columns[[0, -1]].tolist(), rows[[0, -1]].tolist()
-    return [float(left), float(top), float(right - left + 1), float(bottom - top + 1)]
 
 
 def _snap(value: float) -> float:
@@ -537,7 +422,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help=f"where {FILE_NAME} is made")
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal bytes (default: 0)")
     parser.add_argument("--videos", type=int, default=len(_SCENES), help="number of videos (default: %(default)s)")
-    parser.add_argument("--frames", type=int, help="frames of each video (default: 60 to 130)")
+    parser.add_argument("--frames", type=int, help="frames of each video (default: 90 to 130)")
     options = parser.parse_args(arguments)
     try:
         write_youtube_vis(options.folder, seed=options.seed, videos=options.videos, frames=options.frames)

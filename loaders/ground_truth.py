@@ -1,0 +1,69 @@
+"""The shape of a ground-truth adapter: what the metrics of disentanglement_lib and disent call on a dataset.
+
+`dataset.ground_truth()` gives one. All chance comes from the ``random_state`` that a method gets, as these metrics pass
+it: a `numpy.random.RandomState` or a `numpy.random.Generator`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from jaxtyping import Float32, Num
+from numpy.random import Generator, RandomState
+
+Factors = Num[np.ndarray, "n factors"]
+Observations = Float32[np.ndarray, "n height width channels"]
+
+
+class GroundTruth(ABC):
+    """Observations with known factors, drawn at will."""
+
+    @property
+    @abstractmethod
+    def factor_names(self) -> tuple[str, ...]:
+        """Names of the factors."""
+
+    @property
+    @abstractmethod
+    def factors_num_values(self) -> list[int]:
+        """How many values each factor takes."""
+
+    @property
+    @abstractmethod
+    def observation_shape(self) -> list[int]:
+        """Height, width and channels."""
+
+    @property
+    def num_factors(self) -> int:
+        """Number of factors."""
+        return len(self.factor_names)
+
+    @abstractmethod
+    def sample_factors(self, num: int, random_state: RandomState | Generator) -> Factors:
+        """Draw factors."""
+
+    @abstractmethod
+    def sample_observations_from_factors(self, factors: Factors, random_state: RandomState | Generator) -> Observations:
+        """Show given factors, as float32 in [0, 1]."""
+
+    def sample(self, num: int, random_state: RandomState | Generator) -> tuple[Factors, Observations]:
+        """Draw factors and show them."""
+        factors = self.sample_factors(num, random_state)
+        return factors, self.sample_observations_from_factors(factors, random_state)
+
+    def sample_observations(self, num: int, random_state: RandomState | Generator) -> Observations:
+        """Draw observations."""
+        return self.sample(num, random_state)[1]
+
+
+def integers(random_state: RandomState | Generator, below: int, num: int) -> np.ndarray:
+    """Draw whole numbers uniform on 0 … below − 1."""
+    if isinstance(random_state, Generator):
+        return random_state.integers(below, size=num)
+    return random_state.randint(below, size=num)
+
+
+def channels_last(frames: Float32[np.ndarray, "n channels height width"]) -> Observations:
+    """Turn [N, C, H, W] into [N, H, W, C]."""
+    return np.ascontiguousarray(np.moveaxis(frames, 1, 3))

@@ -1,0 +1,23 @@
+"""Bytes to floats, compiled: the last step of every batch of sprites."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+LEVELS = (np.arange(256) / 255).astype(np.float32)  # byte / 255 in float32, as the reference divides
+
+
+@njit(cache=True, nogil=True)
+def spread_levels(pixels, floats):  # type: ignore[no-untyped-def]  # numba takes the types from the call
+    """Write every image as floats into all of its channels.
+
+    Args:
+        pixels: uint8 [images, pixels].
+        floats: float32 [images, channels, pixels], filled here.
+    """
+    for image in range(pixels.shape[0]):
+        for i in range(pixels.shape[1]):
+            floats[image, 0, i] = LEVELS[pixels[image, i]]
+        for channel in range(1, floats.shape[1]):
+            floats[image, channel] = floats[image, 0]

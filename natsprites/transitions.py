@@ -1,0 +1,170 @@
+"""Transitions: neighbouring frames of one object in one window, filtered and discretised as the reference does it.
+
+`find_transitions` lists all of a store in its own order, by object, window and time; `keep_usual_areas` and `Bins` are
+the two things that the reference's dataset class does to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from temporalpairs.builders.errors import OptionError
+from temporalpairs.builders.sequences import Sequences
+
+SIDE = 64  # rows and columns of a window, which are the unit of length of a sprite (reference script)
+BINS = (32, 32, 6)  # of x, y and area in the discrete variant (reference script)
+AREA_FILTER = 0.1  # share of outlying areas that is dropped, half at each end (reference script)
+_CHUNK = 1 << 16  # values binned at once
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transitions:
+    """Runs of ``window`` consecutive frames, by default pairs.
+
+    Attributes:
+        x: horizontal centre of mass in pixels of the window, to the right.
+        y: vertical centre of mass in pixels of the window, down.
+        area: pixels of the mask.
+        track: the object's id in its source; with the video it names the object.
+        category: the object's category id.
+        sequence: index of the store's sequence that the run is of.
+        row: the store's row of its first frame.
+    """
+
+    x: Float64[np.ndarray, "transitions window"]
+    y: Float64[np.ndarray, "transitions window"]
+    area: Float64[np.ndarray, "transitions window"]
+    track: Int64[np.ndarray, "transitions"]
+    category: Int64[np.ndarray, "transitions"]
+    sequence: Int64[np.ndarray, "transitions"]
+    row: Int64[np.ndarray, "transitions"]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def window(self) -> int:
+        """Frames of a run."""
+        return self.x.shape[1]
+
+    def __getitem__(self, chosen: Bool[np.ndarray, "transitions"] | Int64[np.ndarray, "n"] | slice) -> Transitions:
+        """Return some of them, as NumPy indexing chooses."""
+        return Transitions(
+            x=self.x[chosen],
+            y=self.y[chosen],
+            area=self.area[chosen],
+            track=self.track[chosen],
+            category=self.category[chosen],
+            sequence=self.sequence[chosen],
+            row=self.row[chosen],
+        )
+
+
+def find_transitions(sequences: Sequences, window: int = 2) -> Transitions:
+    """List every run of ``window`` consecutive frames, in the order of the store.
+
+    Raises:
+        OptionError: no sequence is that long.
+    """
+    lengths = sequences.lengths
+    counts = np.maximum(lengths - window + 1, 0)
+    if not counts.sum():
+        raise OptionError(
+            f"window={window}: no sequence has that many frames; the longest of {len(lengths)} has "
+            f"{lengths.max(initial=0)}."
+        )
+    sequence = np.repeat(np.arange(len(lengths)), counts)
+    row = sequences.start[sequence] + np.arange(len(sequence)) - np.repeat(np.cumsum(counts) - counts, counts)
+    values = sequences.factors[row[:, None] + np.arange(window)].astype(np.float64, copy=False)
+    return Transitions(
+        x=values[:, :, 1],
+        y=values[:, :, 0],
+        area=values[:, :, 2],
+        track=sequences.track[sequence],
+        category=sequences.category[sequence],
+        sequence=sequence,
+        row=row,
+    )
+
+
+def keep_usual_areas(
+    area: Float64[np.ndarray, "transitions window"], share: float = AREA_FILTER
+) -> Bool[np.ndarray, "transitions"]:
+    """Tell which transitions the area filter keeps.
+
+    At every position of the window the area has to lie between the quantiles ``share / 2`` and ``1 - share / 2`` of
+    that position, both included. This is the reference's rule for pairs; for longer windows it is the same code with a
+    longer ``sequence_len``.
+
+    Args:
+        area: of all transitions.
+        share: of the outliers at both ends together, 0 … 1; 0 keeps all.
+
+    Raises:
+        OptionError: the share is out of range.
+    """
+    if not 0 <= share < 1:
+        raise OptionError(f"area_filter={share}: give the share of outlying areas to drop, 0 (none) up to less than 1.")
+    keep = np.ones(len(area), np.bool_)
+    if share:
+        # As pandas' quantile asks for it, which the reference calls: in per cent, linear between neighbours.
+        percent = np.array([share / 2, 1 - share / 2]) * 100
+        for position in area.T:
+            low, high = np.percentile(position, percent)
+            keep &= (position >= low) & (position <= high)
+    return keep
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bins:
+    """Centres of the bins that the discrete variant moves x, y and area to, ascending.
+
+    Attributes:
+        x: in pixels.
+        y: in pixels.
+        area: in pixels.
+    """
+
+    x: Float64[np.ndarray, "bins_x"]
+    y: Float64[np.ndarray, "bins_y"]
+    area: Float64[np.ndarray, "bins_area"]
+
+    @classmethod
+    def of(cls, transitions: Transitions, counts: tuple[int, int, int] = BINS) -> Bins:
+        """Cut the range of each factor into equal bins."""
+        return cls(
+            *(_centres(getattr(transitions, name), n) for name, n in zip(("x", "y", "area"), counts, strict=True))
+        )
+
+    def discretise(self, transitions: Transitions) -> Transitions:
+        """Move every value to the nearest centre, the lower one of two that are equally near."""
+        return Transitions(
+            x=self.x[_nearest(transitions.x, self.x)],
+            y=self.y[_nearest(transitions.y, self.y)],
+            area=self.area[_nearest(transitions.area, self.area)],
+            track=transitions.track,
+            category=transitions.category,
+            sequence=transitions.sequence,
+            row=transitions.row,
+        )
+
+
+def _centres(values: Float64[np.ndarray, "transitions window"], bins: int) -> Float64[np.ndarray, "bins"]:
+    edges = np.histogram_bin_edges(values, bins)
+    left, right = edges[:-1], edges[1:]
+    centres: Float64[np.ndarray, "bins"] = left + (right - left) / 2
+    return centres
+
+
+def _nearest(
+    values: Float64[np.ndarray, "transitions window"], centres: Float64[np.ndarray, "bins"]
+) -> Int64[np.ndarray, "transitions window"]:
+    flat = values.ravel()
+    nearest = np.empty(flat.size, np.int64)
+    for begin in range(0, flat.size, _CHUNK):
+        part = flat[begin : begin + _CHUNK]
+        nearest[begin : begin + _CHUNK] = np.abs(part[:, None] - centres).argmin(axis=1)
+    return nearest.reshape(values.shape)

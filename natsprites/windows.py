@@ -1,0 +1,189 @@
+"""Windows of sprites: planned by chance that only seed, epoch and index decide, then rendered or read from a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+
+from natsprites.float_kernels import spread_levels
+from natsprites.transitions import SIDE, Transitions
+from temporalpairs.loaders.chance import ANGLE, COLOUR, SHAPE, below, words
+
+if TYPE_CHECKING:
+    from natsprites.options import SpriteOptions
+    from natsprites.rendering import Renderer
+    from temporalpairs.builders.sequences import Sequences
+
+FACTORS = ("x", "y", "scale", "angle", "shape")
+UNITS = ("side", "side", "side", "°", "code")
+COLOUR_FACTORS = ("red", "green", "blue")
+COLOUR_UNITS = ("", "", "")
+_WHITE = 255
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpriteWindows:
+    """Windows that are rendered when they are read.
+
+    A plan's columns are the transition, the angle's number, the shape's and, with colours, the colour's.
+
+    Attributes:
+        transitions: where the sprites are and how large, a window each.
+        options: how they look.
+        renderer: draws them.
+        channels: of a frame, equal ones unless there are colours.
+        seed: of angle, shape and colour.
+    """
+
+    transitions: Transitions
+    options: SpriteOptions
+    renderer: Renderer
+    channels: int
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.transitions)
+
+    @property
+    def window(self) -> int:
+        """Frames of a window."""
+        return self.transitions.window
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a frame."""
+        return (self.channels, self.options.size, self.options.size)
+
+    def plan(self, index: Int64[np.ndarray, "n"], epoch: int) -> Int32[np.ndarray, "n columns"]:
+        """Draw angle, shape and colour of windows: a function of seed, epoch and index alone."""
+        choices = [(ANGLE, self.options.angles), (SHAPE, len(self.options.shapes))]
+        if self.options.colours is not None:
+            choices.append((COLOUR, len(self.options.colours)))
+        drawn = [below(words(self.seed, epoch, index, stream, 1)[:, 0], among) for stream, among in choices]
+        return np.stack([index, *drawn], axis=1).astype(np.int32)
+
+    def read(
+        self, plan: Int32[np.ndarray, "n columns"]
+    ) -> tuple[UInt8[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
+        """Render frames, 0 … 255, and give the factors of planned windows."""
+        pixels, factors = self._draw(plan)
+        if pixels.shape[2] != self.channels:
+            pixels = np.repeat(pixels, self.channels, axis=2)
+        return pixels, factors.astype(np.float32)
+
+    def read_floats(
+        self, plan: Int32[np.ndarray, "n columns"]
+    ) -> tuple[Float32[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
+        """Render frames as float32 in [0, 1], and give the factors of planned windows."""
+        pixels, factors = self._draw(plan)
+        return to_floats(pixels, self.channels), factors.astype(np.float32)
+
+    def factors(self, plan: Int32[np.ndarray, "n columns"]) -> Float64[np.ndarray, "n window factors"]:
+        """Return the factors of planned windows, as `FACTORS` names them, with those of the colour behind."""
+        degrees = np.array(self.options.degrees)[plan[:, 1]]
+        colours = None if self.options.colours is None else np.array(self.options.colours, np.float64)[plan[:, 3]]
+        looks = [degrees, plan[:, 2], *([] if colours is None else colours.T)]
+        frames = [np.repeat(look[:, None], self.window, axis=1) for look in looks]
+        kept, chosen = self.transitions, plan[:, 0]
+        return sprite_factors(kept.x[chosen], kept.y[chosen], kept.area[chosen], *frames)
+
+    def _draw(
+        self, plan: Int32[np.ndarray, "n columns"]
+    ) -> tuple[UInt8[np.ndarray, "n window drawn height width"], Float64[np.ndarray, "n window factors"]]:
+        """Render with one channel where all are equal."""
+        factors = self.factors(plan)
+        pixels = draw(self.renderer, factors.reshape(-1, factors.shape[2]))
+        return pixels.reshape(len(plan), self.window, *pixels.shape[1:]), factors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RenderedWindows:
+    """Windows of images that a store holds, as `natsprites.rendered.render_store` writes it.
+
+    A plan has one column, the transition.
+
+    Attributes:
+        transitions: which rows of the store make a window.
+        sequences: the store's arrays.
+        frame_shape: channels, height and width of a frame; grey images are repeated.
+    """
+
+    transitions: Transitions
+    sequences: Sequences
+    frame_shape: tuple[int, int, int]
+
+    def __len__(self) -> int:
+        return len(self.transitions)
+
+    @property
+    def window(self) -> int:
+        """Frames of a window."""
+        return self.transitions.window
+
+    def plan(self, index: Int64[np.ndarray, "n"], epoch: int) -> Int32[np.ndarray, "n 1"]:  # noqa: ARG002 - no chance
+        """Name the transitions; nothing is left to chance."""
+        return index[:, None].astype(np.int32)
+
+    def read(
+        self, plan: Int32[np.ndarray, "n 1"]
+    ) -> tuple[UInt8[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
+        """Read frames, 0 … 255, and factors of windows."""
+        pixels, factors = self._gather(plan)
+        return np.repeat(pixels, self.frame_shape[0] // pixels.shape[2], axis=2), factors
+
+    def read_floats(
+        self, plan: Int32[np.ndarray, "n 1"]
+    ) -> tuple[Float32[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
+        """Read frames as float32 in [0, 1], and factors of windows."""
+        pixels, factors = self._gather(plan)
+        return to_floats(pixels, self.frame_shape[0]), factors
+
+    def _gather(
+        self, plan: Int32[np.ndarray, "n 1"]
+    ) -> tuple[UInt8[np.ndarray, "n window stored height width"], Float32[np.ndarray, "n window factors"]]:
+        rows = self.transitions.row[plan[:, 0], None] + np.arange(self.window)
+        frames = self.sequences.frames
+        if frames is None:
+            raise TypeError("a store of rendered sprites has frames")
+        height, width = self.frame_shape[1:]
+        y, x, area, *looks = np.moveaxis(self.sequences.factors[rows], 2, 0)
+        return (
+            np.take(frames, rows.ravel(), axis=0).reshape(*rows.shape, -1, height, width),
+            sprite_factors(x, y, area, *looks).astype(np.float32),
+        )
+
+
+def sprite_factors(
+    x: Float64[np.ndarray, "*shape"],
+    y: Float64[np.ndarray, "*shape"],
+    area: Float64[np.ndarray, "*shape"],
+    *looks: Float64[np.ndarray, "*shape"] | Int32[np.ndarray, "*shape"],
+) -> Float64[np.ndarray, "*shape factors"]:
+    """Turn a mask's position and area in pixels into those of its sprite, and put angle, shape and colour behind."""
+    return np.stack([x / SIDE, y / SIDE, np.sqrt(area / SIDE**2), *looks], axis=-1)
+
+
+def draw(renderer: Renderer, factors: Float64[np.ndarray, "n factors"]) -> UInt8[np.ndarray, "n drawn height width"]:
+    """Render one sprite a row of factors; one channel if there is no colour among them, else three."""
+    x, y, scale, angle = factors[:, :4].T
+    shape = factors[:, 4].astype(np.int64)
+    if factors.shape[1] == len(FACTORS):
+        return renderer.render(x, y, scale, angle, shape)[:, None]
+    # As the reference's rgb(): scaled to 255 and truncated.
+    return renderer.render(x, y, scale, angle, shape, colour=(factors[:, 5:] * _WHITE).astype(np.uint8))
+
+
+def to_floats(
+    pixels: UInt8[np.ndarray, "n window stored height width"], channels: int
+) -> Float32[np.ndarray, "n window channels height width"]:
+    """Turn 0 … 255 into float32 in [0, 1], repeating one channel into several where there is one."""
+    n, window, stored, height, width = pixels.shape
+    floats = np.empty((n, window, channels, height, width), np.float32)
+    spread_levels(
+        pixels.reshape(n * window * stored, height * width),
+        floats.reshape(n * window * stored, channels // stored, height * width),
+    )
+    return floats
