@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: $(READY)  ## build the synthetic sample, load it, draw it
+demo: $(READY)  ## build the synthetic samples, load them, draw them
 	rm -rf demo-output
 	$(BIN)/temporal-pairs demo --out demo-output
 
@@ -43,6 +43,7 @@ types: $(READY)  ## check types, strictly, under the installed names
 
 bench: $(READY)  ## measure against a plain reimplementation of the reference
 	$(BIN)/python benchmarks/kitti_masks.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt
+	$(BIN)/python benchmarks/natural_sprites.py --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
 
 wheel-check: $(READY)  ## build sdist and wheel and check what is in them
 	rm -rf dist
@@ -50,9 +51,10 @@ wheel-check: $(READY)  ## build sdist and wheel and check what is in them
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents --toplevel kittimasks,natsprites,temporalpairs dist/*.whl
 
-sample: $(READY)  ## make the synthetic raw sample again
-	rm -rf kittimasks/sample/instances_txt
+sample: $(READY)  ## make the synthetic raw samples again
+	rm -rf kittimasks/sample/instances_txt natsprites/sample/youtube_vis.json
 	$(BIN)/python -m kittimasks.synthetic kittimasks/sample
+	$(BIN)/python -m natsprites.synthetic natsprites/sample
 
 clean:  ## remove all that the other targets made
 	rm -rf $(VENV) build dist demo-output *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

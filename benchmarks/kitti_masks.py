@@ -15,18 +15,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import reference
+import reference_masks as reference
 import torch
 from painting import paint_video
+from timing import medians, say, seconds
 from torch.utils.data import DataLoader
 
 from kittimasks.cut import cut_video
-from kittimasks.facts import Edition, attributes
+from kittimasks.facts import BUILT, attributes
 from kittimasks.synthetic import synthesize_mots
 from temporalpairs.builders.build import build_kitti_masks
 from temporalpairs.builders.mots import find_videos
@@ -49,23 +49,6 @@ dataset = KittiMasks(read_store(sys.argv[1]))
 seconds = time.perf_counter() - began
 print(json.dumps({"seconds": seconds, "kept": memory("VmRSS") - before, "peak": memory("VmHWM") - before}))
 """
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def medians(works: list[Callable[[], Any]], repeats: int) -> list[float]:
-    """Time several things in turns, so that a machine that slows down slows all of them."""
-    runs = [[seconds(work) for work in works] for _ in range(repeats)]
-    return [statistics.median(column) for column in zip(*runs, strict=True)]
-
-
-def say(what: str, ours: float, theirs: float, target: float) -> None:
-    verdict = "reached" if theirs / ours >= target else "MISSED"
-    print(f"{what:58} {ours:9.3f} s  reference {theirs:9.3f} s  {theirs / ours:7.1f}×  (target {target}×: {verdict})")
 
 
 def bench_building(text: Path, videos: int | None, scratch: Path, repeats: int) -> list[Path]:
@@ -142,7 +125,7 @@ def full_size_store(scratch: Path, name: str) -> Path:
         category=zeros + 2,
     )
     names = [f"{i:04d}" for i in range(25)]
-    facts = attributes(Edition(), videos=names, sources=[], builder={"name": "", "options": {}})
+    facts = attributes(BUILT, videos=names, sources=[], builder={"name": "", "options": {}})
     return write_store(scratch / name, sequences, facts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import warnings
 from importlib import import_module
 from importlib.metadata import version
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _LOADING = {"kitti-masks": "kittimasks.loading", "natural-sprites": "natsprites.loading"}
+_EXPORTS = {"kitti-masks": "pickle", "natural-sprites": "csv"}
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
@@ -51,12 +53,13 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: object, *
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="temporal-pairs", description="KITTI Masks: temporally sparse pairs of masks with known factors."
+        prog="temporal-pairs",
+        description="KITTI Masks and Natural Sprites: temporally sparse pairs of images with known factors.",
     )
     parser.add_argument("--version", action="version", version=version("temporal-pairs"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="build the synthetic sample, load it and draw it, offline")
+    demo = commands.add_parser("demo", help="build both synthetic samples, load them and draw them, offline")
     demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder for what it makes (%(default)s)")
     demo.set_defaults(run=_demo)
 
@@ -68,10 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_build(commands)
 
     export = commands.add_parser("export", help="write a store in the released file's format")
-    export.add_argument("dataset", choices=["kitti-masks"])
+    export.add_argument("dataset", choices=list(_EXPORTS))
     export.add_argument("store", type=Path)
-    export.add_argument("--format", choices=["pickle"], default="pickle")
-    export.add_argument("--out", type=Path, required=True)
+    export.add_argument("--format", choices=sorted(set(_EXPORTS.values())), help="the one of the dataset")
+    export.add_argument("--out", type=Path, help="the new file; without it, a CSV goes to the standard output")
     export.set_defaults(run=_export)
 
     info = commands.add_parser("info", help="tell what a store holds and where it comes from")
@@ -88,7 +91,37 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("store", type=Path)
     preview.add_argument("--out", type=Path, required=True, metavar="FILE.png|.gif")
     preview.set_defaults(run=_preview)
+
+    stats = commands.add_parser("stats", help="tell how the factors differ between neighbouring frames")
+    stats.add_argument("store", type=Path)
+    stats.add_argument("--out", type=Path, metavar="FOLDER", help="also write the table as CSV and plots, into here")
+    stats.add_argument("--no-categories", action="store_true", help="all transitions together only")
+    stats.add_argument("--seed", type=int, default=0, help="of the draws for the mutual information (%(default)s)")
+    stats.set_defaults(run=_stats)
+
+    render = commands.add_parser(
+        "render",
+        help="render a Natural Sprites store into fixed images",
+        description="Render every frame of a store, with one angle, shape and colour for each sequence.",
+    )
+    render.add_argument("store", type=Path)
+    _add_target(render)
+    render.add_argument("--seed", type=int, default=0, help="of angle, shape and colour (%(default)s)")
+    render.add_argument("--shapes", nargs="+", metavar="NAME", help="draw among these (square triangle star_4 spoke_4)")
+    render.add_argument("--angles", type=int, default=40, help="evenly spaced on the circle (%(default)s)")
+    render.add_argument(
+        "--colours", nargs="+", metavar="R,G,B", help="draw among these, each part in 0 … 1 (white, one channel)"
+    )
+    render.add_argument("--size", type=int, default=64, help="rows and columns in pixels (%(default)s)")
+    render.add_argument("--anti-aliasing", type=int, default=5, help="canvas pixels a pixel (%(default)s)")
+    render.add_argument("--quiet", action="store_true", help="no progress bar")
+    render.set_defaults(run=_render)
     return parser
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="NAME.zarr or NAME.h5")
+    parser.add_argument("--format", choices=["zarr", "hdf5"], help="by default what the suffix of --out says, or zarr")
 
 
 def _add_build(commands: Any) -> None:
@@ -102,8 +135,7 @@ def _add_build(commands: Any) -> None:
     masks.add_argument(
         "--mots", type=Path, action="append", required=True, metavar="PATH", help="annotations; may be given repeatedly"
     )
-    masks.add_argument("--out", type=Path, required=True, help="NAME.zarr or NAME.h5")
-    masks.add_argument("--format", choices=["zarr", "hdf5"], help="by default what the suffix of --out says, or zarr")
+    _add_target(masks)
     masks.add_argument("--jobs", type=int, help="videos to work on at once (the number of cores)")
     masks.add_argument(
         "--categories", nargs="+", metavar="NAME|ID", help="keep these: car, pedestrian, ignore or ids (all but cars)"
@@ -122,6 +154,25 @@ def _add_build(commands: Any) -> None:
     )
     masks.add_argument("--quiet", action="store_true", help="no progress bar")
     masks.set_defaults(run=_build_kitti_masks)
+
+    sprites = datasets.add_parser(
+        "natural-sprites",
+        help="from annotations in the YouTube-VIS schema",
+        description="Build Natural Sprites from YouTube-VIS annotations. The defaults are those of the released file.",
+    )
+    sprites.add_argument(
+        "--youtube-vis", type=Path, action="append", required=True, metavar="FILE",
+        help="annotations (JSON); may be given repeatedly",
+    )  # fmt: skip
+    _add_target(sprites)
+    sprites.add_argument("--jobs", type=int, help="threads (the number of cores)")
+    sprites.add_argument(
+        "--no-downscale", action="store_true", help="measure whole images; such a store does not make sprites"
+    )
+    sprites.add_argument("--no-keep-aspect", action="store_true", help="shrink to 64×64, not 64×128: one window")
+    sprites.add_argument("--stride", type=int, default=32, help="columns between windows (%(default)s)")
+    sprites.add_argument("--quiet", action="store_true", help="no progress bar")
+    sprites.set_defaults(run=_build_natural_sprites)
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -155,14 +206,45 @@ def _build_kitti_masks(options: argparse.Namespace) -> None:
     print(_describe(path))
 
 
+def _build_natural_sprites(options: argparse.Namespace) -> None:
+    from temporalpairs.builders.build import build_natural_sprites
+
+    path = build_natural_sprites(
+        options.out,
+        options.youtube_vis,
+        format=options.format,
+        jobs=options.jobs,
+        progress=not options.quiet,
+        downscale=not options.no_downscale,
+        keep_aspect=not options.no_keep_aspect,
+        stride=options.stride,
+    )
+    print(_describe(path))
+
+
 def _category(text: str) -> int | str:
     return int(text) if text.isdigit() else text
 
 
 def _export(options: argparse.Namespace) -> None:
-    from kittimasks.convert import export_release
+    expected = _EXPORTS[options.dataset]
+    if options.format not in (None, expected):
+        raise OptionError(f"--format {options.format}: {options.dataset} is exported as {expected}.")
+    if options.dataset == "kitti-masks":
+        from kittimasks.convert import export_release as export_masks
 
-    print(export_release(options.store, options.out))
+        if options.out is None:
+            raise OptionError("--out is missing: a pickle does not go to the standard output.")
+        print(export_masks(options.store, options.out))
+        return
+    from natsprites.convert import export_release as export_statistics
+
+    if options.out is not None:
+        print(export_statistics(options.store, options.out))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        csv = export_statistics(options.store, Path(folder) / "statistics.csv")
+        sys.stdout.buffer.write(csv.read_bytes())
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -197,6 +279,42 @@ def _preview(options: argparse.Namespace) -> None:
     print(save_preview(read_store(options.store), options.out))
 
 
+def _stats(options: argparse.Namespace) -> None:
+    from temporalpairs.builders.transition_stats import run_stats
+
+    text, written = run_stats(options.store, out=options.out, per_category=not options.no_categories, seed=options.seed)
+    print(text, *written, sep="\n")
+
+
+def _render(options: argparse.Namespace) -> None:
+    from natsprites.options import SHAPES, SpriteOptions
+    from natsprites.rendered import render_store
+
+    path = render_store(
+        options.store,
+        options.out,
+        sprites=SpriteOptions(
+            shapes=SHAPES if options.shapes is None else tuple(options.shapes),
+            angles=options.angles,
+            colours=None if options.colours is None else tuple(_colour(text) for text in options.colours),
+            size=options.size,
+            anti_aliasing=options.anti_aliasing,
+        ),
+        seed=options.seed,
+        format=options.format,
+        progress=not options.quiet,
+    )
+    print(_describe(path))
+
+
+def _colour(text: str) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError:
+        raise OptionError(f"--colours {text}: give red,green,blue, such as 1,0.5,0.") from None
+    return red, green, blue
+
+
 def _describe(path: Path) -> str:
     """Say in a few lines what a store holds."""
     from temporalpairs.builders.store import read_attributes
@@ -214,7 +332,7 @@ def _describe(path: Path) -> str:
         f"{attributes['title']}  {attributes['edition']}",
         f"  holds     {counts['sequences']:,} sequences, {counts['frames']:,} frames, {counts['pairs']:,} pairs",
         f"  from      {origin}",
-        f"  factors   {', '.join(f'{name} [{unit}]' for name, unit in names)}",
+        f"  factors   {', '.join(f'{name} [{unit}]' if unit else name for name, unit in names)}",
         f"  arrays    {', '.join(attributes['arrays'])}",
         f"  sources   {_describe_sources(attributes['sources'])}",
         f"  built by  {builder['name']} of temporal-pairs {attributes['package_version']}",
@@ -233,4 +351,4 @@ def _describe_sources(sources: list[dict[str, Any]]) -> str:
         return "none stated"
     total = sum(source["size"] for source in sources)
     span = sources[0]["name"] if len(sources) == 1 else f"{sources[0]['name']} … {sources[-1]['name']}"
-    return f"{len(sources):,} files, {total:,} bytes: {span}"
+    return f"{len(sources):,} file{'s' * (len(sources) > 1)}, {total:,} bytes: {span}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
+import reference_masks as reference
 import torch
 from painting import paint_video
 from PIL import Image

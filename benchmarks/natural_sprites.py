@@ -1,0 +1,202 @@
+"""Natural Sprites against a plain reimplementation of the reference, in one run; prints ratios of medians.
+
+    python benchmarks/natural_sprites.py --youtube-vis ../shared/data/youtube_vis/train.json
+
+Without ``--youtube-vis`` the synthetic sample is used. Takes about four minutes, most of them in the reference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import reference_csv
+import reference_sprites
+import reference_statistics
+import torch
+from timing import medians, say, seconds
+from torch.utils.data import DataLoader, Dataset
+
+from natsprites.annotated import join_objects, measure_objects
+from natsprites.dataset import NaturalSprites
+from natsprites.loading import SAMPLE_FILE
+from natsprites.measure import MeasureOptions
+from natsprites.options import ANGLES, SHAPES
+from natsprites.released import read_released, write_released
+from natsprites.rendering import render
+from natsprites.statistics import MaskStatistics
+from temporalpairs.builders.build import build_natural_sprites
+from temporalpairs.builders.store import read_store
+from temporalpairs.builders.youtube_vis import open_youtube_vis
+
+RELEASED_ROWS, RELEASED_FRAMES = 3_774, 24  # annotations of YouTube-VIS 2019; with these frames, about 235,000 pairs
+OUR_PAIRS, THEIR_PAIRS = 4_096, 256
+_START = """
+import sys, time
+import numpy as np
+began = time.perf_counter()
+from natsprites import render
+imported = time.perf_counter()
+render(np.array([0.5]), np.array([0.5]), np.array([0.2]), np.array([9]), np.array([1]))
+print(f"{imported - began:.2f} s to import, {time.perf_counter() - imported:.2f} s for the first image")
+"""
+
+
+def measure_all(path: Path) -> MaskStatistics:
+    options = MeasureOptions()
+    objects = open_youtube_vis(path).objects
+    measured = measure_objects(objects, options)
+    return join_objects(objects, measured, np.zeros(len(objects), np.int64), windows=len(options.columns))
+
+
+def bench_statistics(path: Path, scratch: Path, repeats: int) -> None:
+    first = seconds(lambda: measure_all(path))
+    ours, theirs = medians([lambda: measure_all(path), lambda: reference_statistics.measure_file(path)], repeats)
+    say("mask statistics from JSON, one thread", ours, theirs, 50)
+    print(f"  the first call, with the kernels' start, took {first:.2f} s")
+    statistics = measure_all(path)
+    write_released(scratch / "ours.csv", statistics)
+    reference_statistics.write_csv(scratch / "theirs.csv", reference_statistics.measure_file(path))
+    same = (scratch / "ours.csv").read_bytes() == (scratch / "theirs.csv").read_bytes()
+    print(f"  {int(statistics.annotated.sum()):,} masks; the two CSV files are {'identical' if same else 'DIFFERENT'}")
+
+
+def bench_csv(scratch: Path, repeats: int) -> None:
+    """Read a file of about the released size, of synthetic statistics."""
+    chance = np.random.default_rng(0)
+    cells = RELEASED_ROWS * RELEASED_FRAMES
+    values = np.concatenate([chance.uniform(0, 64, (cells, 3, 2)), chance.integers(1, 4096, (cells, 3, 1))], axis=2)
+    values[chance.random((cells, 3)) < 0.1] = np.nan
+    statistics = MaskStatistics(
+        values=values,
+        annotated=~np.isnan(values[:, :, 0]).all(axis=1),
+        start=np.arange(0, cells + 1, RELEASED_FRAMES),
+        video=np.full(RELEASED_ROWS, -1),
+        track=np.arange(1, RELEASED_ROWS + 1),
+        category=chance.integers(1, 41, RELEASED_ROWS),
+    )
+    path = scratch / "large.csv"
+    write_released(path, statistics)
+    read_released(path)
+    works = [lambda: read_released(path), lambda: reference_csv.evaluate_cells(path)]
+    ours, theirs = medians(works, repeats)
+    say(f"a CSV of {path.stat().st_size / 1e6:.0f} MB (reference: each cell a literal)", ours, theirs, 20)
+    own = seconds(lambda: reference_csv.load_csv(path))
+    print(f"  the reference's own reader, which makes pairs too, takes {own:.1f} s")
+
+
+class ReferenceDataset(Dataset[Any]):
+    """The reference's dataset: index and seed ignored, one pair rendered at a time."""
+
+    def __init__(self, dataset: NaturalSprites) -> None:
+        self.transitions = dataset.transitions
+        self.renderer = reference_sprites.Renderer()
+
+    def __len__(self) -> int:
+        return len(self.transitions)
+
+    def __getitem__(self, index: int) -> Any:
+        i = np.random.choice(len(self))  # noqa: NPY002 - as the reference does
+        angle = 360 // ANGLES * np.random.choice(ANGLES)  # noqa: NPY002
+        code = np.random.choice(len(SHAPES))  # noqa: NPY002
+        pairs = self.transitions
+        x, y, scale = pairs.x[i] / 64, pairs.y[i] / 64, np.sqrt(pairs.area[i] / 64**2)
+        frames = reference_sprites.render_pair(self.renderer, x, y, scale, angle, SHAPES[code])
+        factors = [np.array([x[t], y[t], scale[t], angle, code, 1.0, 1.0, 1.0]) for t in range(2)]
+        return frames[0], frames[1], factors[0], factors[1]
+
+
+def collate(samples: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Join a batch as the reference does: first, second, first, second, and so on."""
+    images = [image for sample in samples for image in sample[:2]]
+    factors = [factor for sample in samples for factor in sample[2:]]
+    return torch.tensor(np.stack(images)), torch.tensor(np.stack(factors))
+
+
+def bench_rendering(dataset: NaturalSprites, repeats: int) -> None:
+    chance = np.random.default_rng(0)
+    chosen = chance.integers(len(dataset), size=OUR_PAIRS)
+    kept = dataset.transitions[chosen]
+    x, y, scale = kept.x / 64, kept.y / 64, np.sqrt(kept.area / 64**2)
+    angle, code = 9 * chance.integers(ANGLES, size=OUR_PAIRS), chance.integers(len(SHAPES), size=OUR_PAIRS)
+    flat = [x.ravel(), y.ravel(), scale.ravel(), np.repeat(angle, 2), np.repeat(code, 2)]
+    renderer = reference_sprites.Renderer()
+
+    def theirs() -> None:
+        for i in range(THEIR_PAIRS):
+            reference_sprites.render_pair(renderer, x[i], y[i], scale[i], angle[i], SHAPES[code[i]])
+
+    works = [lambda: render(*flat, threads=1), lambda: render(*flat, threads=2), theirs]
+    render(*flat, threads=2)
+    one, two, reference = medians(works, 3 * repeats)
+    per_pair = reference / THEIR_PAIRS * 1e3
+    say("a pair rendered, one thread", one / OUR_PAIRS * 1e3, per_pair, 90, "ms")
+    say("a pair rendered, two threads", two / OUR_PAIRS * 1e3, per_pair, 130, "ms")
+    print(
+        f"  that is {OUR_PAIRS / one:,.0f} and {OUR_PAIRS / two:,.0f} pairs a second; reference {1e3 / per_pair:,.0f}"
+    )
+    theirs_images = reference_sprites.render(*flat[:4], [SHAPES[c] for c in flat[4]])[:, 0]
+    same = np.array_equal(render(*flat), theirs_images)
+    print(f"  {2 * OUR_PAIRS:,} images are {'identical' if same else 'DIFFERENT'}")
+
+
+def bench_items(dataset: NaturalSprites, repeats: int) -> None:
+    torch.manual_seed(0)
+
+    def ours() -> None:
+        for _ in DataLoader(dataset, batch_size=32, shuffle=True):
+            pass
+
+    loader = iter(())
+
+    def theirs() -> None:
+        nonlocal loader
+        for _ in range(THEIR_PAIRS // 32):
+            batch = next(loader, None)
+            if batch is None:
+                loader = iter(DataLoader(ReferenceDataset(dataset), 32, shuffle=True, collate_fn=collate))
+                next(loader)
+
+    theirs()
+    ours()
+    epoch, reference = medians([ours, theirs], 3 * repeats)
+    say("a pair, plain DataLoader(batch_size=32)", epoch / len(dataset) * 1e3, reference / THEIR_PAIRS * 1e3, 60, "ms")
+    print(f"  that is {len(dataset) / epoch:,.0f} pairs a second as float32 [2, 3, 64, 64]")
+
+
+def bench_start(scratch: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(scratch / "numba")}
+    for what in ("cold, kernels compiled", "again, kernels from the cache"):
+        out = subprocess.run(
+            [sys.executable, "-c", _START], env=environment, check=True, capture_output=True, text=True
+        )
+        print(f"the renderer's start, {what}: {out.stdout.strip()}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--youtube-vis", type=Path, help="annotations in the YouTube-VIS schema")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of which the median is taken (%(default)s)")
+    options = parser.parse_args()
+    path = options.youtube_vis
+    if path is None or not path.is_file():
+        print(f"{path}: not there; taking the synthetic sample instead")
+        path = SAMPLE_FILE
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        dataset = NaturalSprites(read_store(build_natural_sprites(scratch / "store.zarr", path, progress=False)))
+        bench_items(dataset, options.repeats)
+        bench_rendering(dataset, options.repeats)
+        bench_start(scratch)
+        bench_csv(scratch, options.repeats)
+        bench_statistics(path, scratch, options.repeats)
+
+
+if __name__ == "__main__":
+    main()
