@@ -238,3 +238,32 @@ def test_a_window_longer_than_every_sequence_says_what_would_fit(store: Path) ->
 def test_an_epoch_out_of_range_is_refused(masks: KittiMasks, epoch: int) -> None:
     with pytest.raises(OptionError, match="epoch"):
         masks.set_epoch(epoch)
+
+
+# --- ground truth
+
+
+def test_the_ground_truth_adapter_draws_masks_with_their_factors(masks: KittiMasks) -> None:
+    truth = masks.ground_truth()
+    assert (truth.num_factors, truth.observation_shape) == (3, [64, 64, 1])
+    factors, images = truth.sample(40, np.random.RandomState(1))
+    assert images.shape == (40, 64, 64, 1)
+    assert images.dtype == np.float32
+    assert len(np.unique(factors, axis=0)) == 40, "each sample is drawn once"
+    for image, (_, _, area) in zip(images, factors, strict=True):
+        assert image.sum() == area
+    same = truth.sample(40, np.random.RandomState(1))
+    assert np.array_equal(images, same[1])
+    assert truth.sample_observations(3, np.random.default_rng(0)).shape == (3, 64, 64, 1)
+    assert all(0 < n <= sum(LENGTHS) for n in truth.factors_num_values)
+    for num in (0, len(masks) + 1):
+        with pytest.raises(OptionError, match="each drawn once"):
+            truth.sample(num, np.random.RandomState(0))
+
+
+def test_the_factors_of_real_masks_cannot_be_set(masks: KittiMasks) -> None:
+    truth = masks.ground_truth()
+    with pytest.raises(OptionError, match="cannot be set"):
+        truth.sample_factors(3, np.random.RandomState(0))
+    with pytest.raises(OptionError, match="cannot be set"):
+        truth.sample_observations_from_factors(np.zeros((2, 3)), np.random.RandomState(0))
