@@ -127,7 +127,7 @@ class NaturalSprites(WindowDataset):
 
         if self.sprites.colours is not None and channels == 1:
             raise OptionError("channels=1: colours need three channels.")
-        return SpriteWindows(self.transitions, self.sprites, Renderer.of(self.sprites), channels, self.seed)
+        return SpriteWindows.of(self.transitions, self.sprites, Renderer.of(self.sprites), channels, self.seed)
 
     def _reading(self, store: Store, channels: int) -> RenderedWindows:
         height, width = store.attributes["image_shape"]

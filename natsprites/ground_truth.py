@@ -106,7 +106,7 @@ class SpritesGroundTruth(GroundTruth):
         if factors.ndim != 2 or factors.shape[1] != self.num_factors:
             names = ", ".join(self.factor_names)
             raise OptionError(f"factors has shape {list(factors.shape)}; give [n, {self.num_factors}] = {names}.")
-        pixels = draw(self._source.renderer, self._values(factors))
+        pixels = draw(self._source.renderer, self._values(factors), threads=None)
         return channels_last(to_floats(pixels[:, None], self._source.channels)[:, 0])
 
     def _values(self, factors: Factors) -> Float64[np.ndarray, "n values"]:

@@ -70,7 +70,7 @@ def render_store(
     frames = None
     # disable=None keeps quiet where there is no terminal.
     for begin in tqdm(range(0, len(factors), _AT_ONCE), desc="rendering", disable=None if progress else True):
-        pixels = draw(renderer, factors[begin : begin + _AT_ONCE])
+        pixels = draw(renderer, factors[begin : begin + _AT_ONCE], threads=None)
         if frames is None:
             frames = np.empty((len(factors), pixels[0].size), np.uint8)
         frames[begin : begin + _AT_ONCE] = pixels.reshape(len(pixels), -1)

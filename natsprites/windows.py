@@ -31,26 +31,34 @@ class SpriteWindows:
     A plan's columns are the transition, the angle's number, the shape's and, with colours, the colour's.
 
     Attributes:
-        transitions: where the sprites are and how large, a window each.
+        placed: x, y and scale of the sprites.
         options: how they look.
         renderer: draws them.
         channels: of a frame, equal ones unless there are colours.
         seed: of angle, shape and colour.
     """
 
-    transitions: Transitions
+    placed: Float64[np.ndarray, "transitions window 3"]
     options: SpriteOptions
     renderer: Renderer
     channels: int
     seed: int
 
+    @classmethod
+    def of(
+        cls, transitions: Transitions, options: SpriteOptions, renderer: Renderer, channels: int, seed: int
+    ) -> SpriteWindows:
+        """Make sprites of transitions."""
+        placed = sprite_factors(transitions.x, transitions.y, transitions.area)
+        return cls(placed, options, renderer, channels, seed)
+
     def __len__(self) -> int:
-        return len(self.transitions)
+        return len(self.placed)
 
     @property
     def window(self) -> int:
         """Frames of a window."""
-        return self.transitions.window
+        return self.placed.shape[1]
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -83,12 +91,15 @@ class SpriteWindows:
 
     def factors(self, plan: Int32[np.ndarray, "n columns"]) -> Float64[np.ndarray, "n window factors"]:
         """Return the factors of planned windows, as `FACTORS` names them, with those of the colour behind."""
-        degrees = np.array(self.options.degrees)[plan[:, 1]]
-        colours = None if self.options.colours is None else np.array(self.options.colours, np.float64)[plan[:, 3]]
-        looks = [degrees, plan[:, 2], *([] if colours is None else colours.T)]
-        frames = [np.repeat(look[:, None], self.window, axis=1) for look in looks]
-        kept, chosen = self.transitions, plan[:, 0]
-        return sprite_factors(kept.x[chosen], kept.y[chosen], kept.area[chosen], *frames)
+        looks = [np.array(self.options.degrees)[plan[:, 1], None], plan[:, 2, None].astype(np.float64)]
+        if self.options.colours is not None:
+            looks.append(np.array(self.options.colours, np.float64)[plan[:, 3]])
+        placed = self.placed[plan[:, 0]]
+        look = np.concatenate(looks, axis=1)
+        factors = np.empty((len(plan), self.window, placed.shape[2] + look.shape[1]))
+        factors[:, :, : placed.shape[2]] = placed
+        factors[:, :, placed.shape[2] :] = look[:, None]
+        return factors
 
     def _draw(
         self, plan: Int32[np.ndarray, "n columns"]
@@ -162,18 +173,24 @@ def sprite_factors(
     area: Float64[np.ndarray, "*shape"],
     *looks: Float64[np.ndarray, "*shape"] | Int32[np.ndarray, "*shape"],
 ) -> Float64[np.ndarray, "*shape factors"]:
-    """Turn a mask's position and area in pixels into those of its sprite, and put angle, shape and colour behind."""
+    """Turn a mask's position and area in pixels into x, y and scale of its sprite; angle, shape and colour go behind.
+
+    The mask's y, down, is taken as the sprite's y, up, as the reference does.
+    """
     return np.stack([x / SIDE, y / SIDE, np.sqrt(area / SIDE**2), *looks], axis=-1)
 
 
-def draw(renderer: Renderer, factors: Float64[np.ndarray, "n factors"]) -> UInt8[np.ndarray, "n drawn height width"]:
+def draw(
+    renderer: Renderer, factors: Float64[np.ndarray, "n factors"], threads: int | None = 1
+) -> UInt8[np.ndarray, "n drawn height width"]:
     """Render one sprite a row of factors; one channel if there is no colour among them, else three."""
     x, y, scale, angle = factors[:, :4].T
     shape = factors[:, 4].astype(np.int64)
     if factors.shape[1] == len(FACTORS):
-        return renderer.render(x, y, scale, angle, shape)[:, None]
+        return renderer.render(x, y, scale, angle, shape, threads=threads)[:, None]
     # As the reference's rgb(): scaled to 255 and truncated.
-    return renderer.render(x, y, scale, angle, shape, colour=(factors[:, 5:] * _WHITE).astype(np.uint8))
+    colour = (factors[:, 5:] * _WHITE).astype(np.uint8)
+    return renderer.render(x, y, scale, angle, shape, colour=colour, threads=threads)
 
 
 def to_floats(

@@ -19,7 +19,6 @@ _CHECKED = [
     "natsprites.released",
     "natsprites.statistics",
     "natsprites.synthetic",
-    "natsprites.transitions",
     "natsprites.windows",
     "temporalpairs.builders.fits",
     "temporalpairs.builders.runlength",
