@@ -22,6 +22,7 @@ from numpy.random import Generator, Philox
 
 from temporalpairs.builders.errors import OptionError
 from temporalpairs.builders.runlength import RunLengths
+from temporalpairs.builders.synthesis import check_range, generalised_normal
 
 # Shape parameters β of the generalised normal distributions that fit the frame-to-frame differences of KITTI Masks
 # (Klindt et al., Towards Nonlinear Disentanglement in Natural Data with Temporal Sparse Coding, ICLR 2021,
@@ -113,24 +114,6 @@ class _Block:
     size: float  # as of a sprite
 
 
-def generalised_normal(rng: Generator, shape: float, scale: float, size: int) -> Float[np.ndarray, " draws"]:
-    """Draw from the generalised normal distribution, with density ∝ exp(−abs(x / scale)^shape).
-
-    A gamma variate G with parameter 1 / shape gives abs(x) = scale · G^(1 / shape); the sign is a fair coin.
-
-    Args:
-        rng: the source of chance.
-        shape: β > 0; 2 is a normal, 1 a Laplace distribution, smaller values have heavier tails.
-        scale: α > 0.
-        size: how many values.
-
-    Returns:
-        The draws, float64.
-    """
-    magnitude = scale * rng.standard_gamma(1.0 / shape, size) ** (1.0 / shape)
-    return np.where(rng.random(size) < 0.5, -magnitude, magnitude)
-
-
 def synthesize_mots(
     folder: Path, *, seed: int = 0, videos: int = 8, frames: int = 60, height: int = 375, width: int = 1242
 ) -> list[Path]:
@@ -162,8 +145,7 @@ def synthesize_mots(
         ("height", height, 64, 10_000),
         ("width", width, 64, 100_000),
     ]:
-        if not low <= value <= high:
-            raise OptionError(f"{name}={value!r} does not fit; give a whole number from {low} to {high:,}.")
+        check_range(name, value, low, high)
     target = Path(folder) / "instances_txt"
     if target.exists():
         raise OptionError(f"{target} exists already and was left as it is; give another folder or delete it first.")

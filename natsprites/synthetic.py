@@ -22,11 +22,11 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from numpy.random import Generator, Philox
 
-from kittimasks.synthetic import generalised_normal
 from natsprites.outlines import SUBPIXEL, Outline, Polygon, bounding_box, clip, fill
 from temporalpairs.builders.errors import OptionError, TemporalPairsError
 from temporalpairs.builders.publish import publishing
 from temporalpairs.builders.runlength import RunLengths
+from temporalpairs.builders.synthesis import check_range, generalised_normal
 
 FILE_NAME = "youtube_vis.json"
 
@@ -205,8 +205,7 @@ def synthesize_youtube_vis(*, seed: int = 0, videos: int = len(_SCENES), frames:
         ("videos", videos, 1, 10_000),
         ("frames", 1 if frames is None else frames, 1, 100_000),
     ]:
-        if not low <= value <= high:
-            raise OptionError(f"{name}={value!r} does not fit; give a whole number from {low} to {high:,}.")
+        check_range(name, value, low, high)
     described: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for video in range(videos):

@@ -20,6 +20,7 @@ _CHECKED = [
     "natsprites.statistics",
     "natsprites.synthetic",
     "natsprites.windows",
+    "temporalpairs.builders.synthesis",
     "temporalpairs.builders.fits",
     "temporalpairs.builders.runlength",
     "temporalpairs.builders.sequences",
