@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 from sequences_made import made_sequences
+from statistics_made import made_statistics
 from zenodo_server import ZenodoServer
 
-from kittimasks.facts import RECORD, RELEASED_FILENAME
+from kittimasks import facts as masks_facts
 from kittimasks.loading import SAMPLE_FOLDER
-from kittimasks.released import write_released
+from kittimasks.released import write_released as write_masks
+from natsprites import facts as sprites_facts
+from natsprites.loading import SAMPLE_FILE
+from natsprites.released import write_released as write_statistics
 from temporalpairs.builders.cli import main
 from temporalpairs.builders.provision import HOME_VARIABLE
 
@@ -27,6 +31,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     for name in ("KITTI_MOTS", "MOTSChallenge/train"):
         shutil.copytree(SAMPLE_FOLDER, tmp_path / name / "instances_txt")
+    (tmp_path / "youtube_vis").mkdir()
+    shutil.copy(SAMPLE_FILE, tmp_path / "youtube_vis" / "train.json")
     return tmp_path
 
 
@@ -34,24 +40,32 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_the_python_examples_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     sequences = made_sequences([20, 30, 25, 40, 10])
     assert sequences.frames is not None
-    write_released(project / "r.pickle", sequences.frames, sequences.factors, sequences.start)
-    with ZenodoServer({RELEASED_FILENAME: (project / "r.pickle").read_bytes()}, record=RECORD) as server:
-        for key, value in server.environment.items():
-            monkeypatch.setenv(key, value)
-        names: dict[str, object] = {}
-        for block in blocks:
-            exec(block, names)
+    write_masks(project / "r.pickle", sequences.frames, sequences.factors, sequences.start)
+    write_statistics(project / "r.csv", made_statistics([90, 80, 70], videos=0))
+    names: dict[str, object] = {}
+    for block in blocks:
+        for title, record, file, path in (
+            ("load_kitti_masks()", masks_facts.RECORD, masks_facts.RELEASED_FILENAME, "r.pickle"),
+            ("load_natural_sprites()", sprites_facts.RECORD, sprites_facts.RELEASED_FILENAME, "r.csv"),
+        ):
+            if title in block:
+                with ZenodoServer({file: (project / path).read_bytes()}, record=record) as server:
+                    for key, value in server.environment.items():
+                        monkeypatch.setenv(key, value)
+                    exec(f"from kittimasks import *; from natsprites import *; {title}", {})
+        exec(block, names)
     assert len(names["cars"]) > 1789  # type: ignore[arg-type]  # pedestrians as in the sample, and cars
 
 
 def test_the_commands_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands = re.findall(r"^temporal-pairs (.*)$", README, re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 9
     for command in commands:
         assert main(shlex.split(command)) == 0, command
-    assert (project / "masks.png").exists()
-    assert (project / "kitti_peds_v2.pickle").exists()
+    for name in ("sprites.png", "sprites-stats/transitions.png", "fixed.zarr", "kitti_peds_v2.pickle"):
+        assert (project / name).exists()
+    assert (project / sprites_facts.RELEASED_FILENAME).exists()
     assert "3,822 frames" in capsys.readouterr().out, "both sources are in it"

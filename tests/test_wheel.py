@@ -16,17 +16,23 @@ ROOT = Path(__file__).parent.parent
 _USE = """
 import loaders, builders
 assert loaders.MINE and builders.MINE
-import kittimasks, temporalpairs.builders, temporalpairs.loaders
+import kittimasks, natsprites, temporalpairs.builders, temporalpairs.loaders
 from kittimasks import KittiMasks, load_kitti_masks
-from temporalpairs.builders import build_kitti_masks, read_store
+from natsprites import NaturalSprites, load_natural_sprites, render
+from temporalpairs.builders import build_kitti_masks, build_natural_sprites, read_store
 from torch.utils.data import DataLoader
 
-assert "site-packages" in kittimasks.__file__, kittimasks.__file__
+for package in (kittimasks, natsprites):
+    assert "site-packages" in package.__file__, package.__file__
 assert loaders is not temporalpairs.loaders
 masks = load_kitti_masks("stores", source="sample")
 frames, factors = next(iter(DataLoader(masks, batch_size=32, shuffle=True, num_workers=1)))
 assert frames.shape == (32, 2, 1, 64, 64), frames.shape
 print(masks)
+sprites = load_natural_sprites("stores", source="sample")
+frames, factors = next(iter(DataLoader(sprites, batch_size=32, shuffle=True, num_workers=1)))
+assert frames.shape == (32, 2, 3, 64, 64), frames.shape
+print(sprites)
 """
 
 
@@ -43,12 +49,13 @@ def test_the_wheel_holds_the_packages_under_their_installed_names_and_little_els
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert tops == {"kittimasks", "temporalpairs"}
+    assert tops == {"kittimasks", "natsprites", "temporalpairs"}
     assert "temporalpairs/__init__.py" not in names, "a namespace of its own folder would shut others out"
-    for package in ("kittimasks", "temporalpairs/builders", "temporalpairs/loaders"):
+    for package in ("kittimasks", "natsprites", "temporalpairs/builders", "temporalpairs/loaders"):
         assert f"{package}/__init__.py" in names
         assert f"{package}/py.typed" in names
     assert "kittimasks/sample/instances_txt/0000.txt" in names
+    assert "natsprites/sample/youtube_vis.json" in names
     assert wheel.stat().st_size < 1_000_000
 
 
@@ -74,4 +81,5 @@ def test_the_wheel_works_beside_a_users_own_loaders_and_builders(wheel: Path, tm
         [python.parent / "temporal-pairs", "demo"], cwd=project, env=clean, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert (project / "demo-output" / "kitti-masks.png").exists()
+    for name in ("kitti-masks.png", "natural-sprites.png"):
+        assert (project / "demo-output" / name).exists()
