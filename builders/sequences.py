@@ -77,7 +77,9 @@ class Sequences:
         """Join the sequences of several videos; part i becomes video i."""
         offsets = np.cumsum([0] + [len(part.factors) for part in parts])
         frames = [part.frames for part in parts if part.frames is not None]
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in TABLE_COLUMNS[1:]}
+        track, window, first_frame, category = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in TABLE_COLUMNS[1:]
+        )
         return cls(
             frames=np.concatenate(frames) if frames else None,
             factors=np.concatenate([part.factors for part in parts]),
@@ -85,5 +87,8 @@ class Sequences:
                 [part.start[:-1] + o for part, o in zip(parts, offsets, strict=False)] + [offsets[-1:]]
             ),
             video=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
-            **columns,
+            track=track,
+            window=window,
+            first_frame=first_frame,
+            category=category,
         )

@@ -63,7 +63,7 @@ class MasksGroundTruth(GroundTruth):
         if not 1 <= num <= len(self._dataset):
             raise OptionError(f"num={num}: there are {len(self._dataset):,} samples, each drawn once.")
         chosen = random_state.choice(len(self._dataset), num, replace=False)
-        frames, factors = self._dataset.__getitems__(chosen)
+        frames, factors = self._dataset.__getitems__(chosen.tolist())
         return factors[:, 0], channels_last(frames[:, 0])
 
 

@@ -40,12 +40,12 @@ class SpriteOptions:
     polygons: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.shapes or isinstance(self.shapes, str):
+        if not self.shapes or not isinstance(self.shapes, tuple):
             raise OptionError(f"shapes={self.shapes!r}: give a tuple of at least one name.")
-        if not isinstance(self.angles, int) or self.angles < 1:
+        if self.angles != round(self.angles) or self.angles < 1:
             raise OptionError(f"angles={self.angles!r}: give a whole number of angles, at least 1.")
         for colour in self.colours or ():
-            if len(colour) != 3 or not all(0 <= part <= 1 for part in colour):
+            if np.shape(colour) != (3,) or not all(0 <= part <= 1 for part in colour):
                 raise OptionError(f"colours: {colour!r} is not red, green and blue in [0, 1].")
         if self.colours is not None and not self.colours:
             raise OptionError("colours=(): give at least one colour, or None for white.")

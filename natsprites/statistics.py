@@ -42,7 +42,7 @@ class MaskStatistics:
     @property
     def windows(self) -> int:
         """Windows side by side."""
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
 
 def to_sequences(statistics: MaskStatistics) -> Sequences:
@@ -94,7 +94,7 @@ def from_sequences(sequences: Sequences, objects: Objects, windows: int) -> Mask
     cell = np.repeat(start[owner] + sequences.first_frame, lengths) + within
     values = np.full((start[-1], windows, 3), np.nan)
     values[cell, np.repeat(sequences.window, lengths)] = sequences.factors
-    annotated = ~np.isnan(values[:, :, 0]).all(axis=1)
+    annotated: Bool[np.ndarray, "cells"] = np.logical_not(np.isnan(values[:, :, 0]).all(axis=1))
     annotated[start[objects.hidden[:, 0]] + objects.hidden[:, 1]] = True
     return MaskStatistics(
         values=values,

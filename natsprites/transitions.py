@@ -48,7 +48,7 @@ class Transitions:
     @property
     def window(self) -> int:
         """Frames of a run."""
-        return self.x.shape[1]
+        return int(self.x.shape[1])
 
     def __getitem__(self, chosen: Bool[np.ndarray, "transitions"] | Int64[np.ndarray, "n"] | slice) -> Transitions:
         """Return some of them, as NumPy indexing chooses."""

@@ -58,7 +58,7 @@ class SpriteWindows:
     @property
     def window(self) -> int:
         """Frames of a window."""
-        return self.placed.shape[1]
+        return int(self.placed.shape[1])
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
