@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from natsprites.measure import MeasureOptions, measure_track
     from natsprites.options import SpriteOptions
     from natsprites.rendering import Renderer, render
+    from natsprites.rendering_torch import TorchRenderer, render_torch
     from natsprites.transitions import Transitions
 
 __all__ = [
@@ -27,10 +28,12 @@ __all__ = [
     "NaturalSprites",
     "Renderer",
     "SpriteOptions",
+    "TorchRenderer",
     "Transitions",
     "load_natural_sprites",
     "measure_track",
     "render",
+    "render_torch",
 ]
 
 _HOMES = {
@@ -38,9 +41,11 @@ _HOMES = {
     "NaturalSprites": "natsprites.dataset",
     "Renderer": "natsprites.rendering",
     "SpriteOptions": "natsprites.options",
+    "TorchRenderer": "natsprites.rendering_torch",
     "Transitions": "natsprites.transitions",
     "measure_track": "natsprites.measure",
     "render": "natsprites.rendering",
+    "render_torch": "natsprites.rendering_torch",
 }
 
 

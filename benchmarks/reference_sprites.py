@@ -1,0 +1,127 @@
+"""A plain reimplementation of how the reference renders Natural Sprites (spriteworld 1.0.2), quirks and pace included.
+
+Benchmarks time the package against it, and tests compare with it: the same calls to matplotlib and Pillow in the same
+order, on a canvas that is reused, with nothing made faster or safer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.path import Path
+from matplotlib.transforms import Affine2D
+from PIL import Image, ImageDraw
+
+
+def polygon(sides: int, theta_0: float = 0.0) -> np.ndarray:
+    """A regular polygon of area 1: float64 [sides, 2]."""
+    theta = 2 * np.pi / sides
+    path = np.array([[np.cos(i * theta + theta_0), np.sin(i * theta + theta_0)] for i in range(sides)])
+    return path / np.sqrt(sides * np.sin(theta / 2) * np.cos(theta / 2))
+
+
+def star(points: int, theta_0: float = 0.0) -> np.ndarray:
+    """A star of area 1: float64 [2 points, 2]."""
+    theta = 2 * np.pi / points
+    path = np.empty([2 * points, 2])
+    for i in range(points):
+        path[2 * i] = np.cos(i * theta + theta_0), np.sin(i * theta + theta_0)
+        path[2 * i + 1] = 2 * np.cos((i + 0.5) * theta + theta_0), 2 * np.sin((i + 0.5) * theta + theta_0)
+    return path / np.sqrt(2 * points * np.sin(theta / 2))
+
+
+def spokes(arms: int, theta_0: float = 0.0) -> np.ndarray:
+    """A cross-like shape of area 1: float64 [3 arms, 2]."""
+    theta = 2 * np.pi / arms
+    path = np.empty([3 * arms, 2])
+    spoke = np.array([np.cos(-0.5 * theta + theta_0), np.sin(-0.5 * theta + theta_0)])
+    for i in range(arms):
+        vertex = np.array([np.cos(i * theta + theta_0), np.sin(i * theta + theta_0)])
+        path[3 * i] = spoke + vertex
+        path[3 * i + 1] = vertex
+        spoke = np.array([np.cos((i + 0.5) * theta + theta_0), np.sin((i + 0.5) * theta + theta_0)])
+        path[3 * i + 2] = spoke + vertex
+    return path / np.sqrt(arms * np.sin(theta / 2) * (2 + np.cos(theta / 2)))
+
+
+SHAPES: dict[str, np.ndarray] = {
+    "square": polygon(4, np.pi / 4),
+    "triangle": polygon(3, np.pi / 2),
+    "star_4": star(4, np.pi / 4),
+    "spoke_4": spokes(4, np.pi / 4),
+    "pentagon": polygon(5, np.pi / 2),
+    "hexagon": polygon(6),
+    "octagon": polygon(8),
+    "circle": polygon(30),
+    "star_5": star(5, np.pi + np.pi / 10),
+    "star_6": star(6),
+    "spoke_5": spokes(5, np.pi + np.pi / 10),
+    "spoke_6": spokes(6),
+}
+
+
+class Sprite:
+    """A shape that is scaled and turned when it is made, and moved whenever its vertices are asked for."""
+
+    def __init__(self, x: float, y: float, shape: np.ndarray, angle: float, scale: float) -> None:
+        self.position = np.array([x, y])
+        path = Path(shape)
+        scale_rotate = Affine2D().scale(scale) + Affine2D().rotate_deg(angle)
+        self.centred_path = scale_rotate.transform_path(path)
+
+    @property
+    def vertices(self) -> np.ndarray:
+        """Its outline in units of the image's side, y up: float64 [V, 2]."""
+        return Affine2D().translate(*self.position).transform_path(self.centred_path).vertices
+
+
+class Renderer:
+    """Draws one sprite at a time on a large RGB canvas and shrinks it."""
+
+    def __init__(self, size: int = 64, anti_aliasing: int = 5) -> None:
+        self.image_size = (size, size)
+        self.canvas_size = (anti_aliasing * size, anti_aliasing * size)
+        self.background = Image.new("RGB", self.canvas_size, (0, 0, 0))
+        self.canvas = Image.new("RGB", self.canvas_size)
+        self.draw = ImageDraw.Draw(self.canvas)
+
+    def render(self, sprite: Sprite, colour: Sequence[int] = (255, 255, 255)) -> np.ndarray:
+        """One image: uint8 [size, size, 3]."""
+        self.canvas.paste(self.background)
+        vertices = self.canvas_size * sprite.vertices
+        self.draw.polygon([tuple(vertex) for vertex in vertices], fill=tuple(colour))
+        image = self.canvas.resize(self.image_size, resample=Image.Resampling.LANCZOS)
+        return np.flipud(np.array(image))
+
+
+def render(
+    x: Any,
+    y: Any,
+    scale: Any,
+    angle: Any,
+    shape: Sequence[str],
+    *,
+    size: int = 64,
+    anti_aliasing: int = 5,
+    colours: Any = None,
+    shapes: Mapping[str, np.ndarray] = SHAPES,
+) -> np.ndarray:
+    """Many images, as the tests compare them: uint8 [N, 3, size, size]."""
+    renderer = Renderer(size, anti_aliasing)
+    images = np.empty((len(x), 3, size, size), np.uint8)
+    for i in range(len(x)):
+        sprite = Sprite(x[i], y[i], shapes[shape[i]], angle[i], scale[i])
+        colour = (255, 255, 255) if colours is None else tuple(int(c) for c in colours[i])
+        images[i] = renderer.render(sprite, colour).transpose(2, 0, 1)
+    return images
+
+
+def render_pair(renderer: Renderer, x: Any, y: Any, scale: Any, angle: float, shape: str) -> np.ndarray:
+    """One item of the reference's dataset, two frames that share angle and shape: float32 [2, 3, 64, 64] in [0, 1]."""
+    frames = []
+    for t in range(2):
+        image = renderer.render(Sprite(x[t], y[t], SHAPES[shape], angle, scale[t]))
+        frames.append(np.transpose(image.astype(np.float32) / 255.0, (2, 0, 1)))
+    return np.stack(frames)
