@@ -103,6 +103,19 @@ class NotAStoreError(StoreError):
         )
 
 
+class WrongStoreError(NotAStoreError):
+    """A store of this package holds something else than what was asked of it.
+
+    Args:
+        path: the store.
+        problem: what it holds instead, as a phrase.
+        wanted: the kind of store that would do, as a phrase.
+    """
+
+    def __init__(self, path: str | Path, problem: str, wanted: str) -> None:
+        StoreError.__init__(self, path, problem, f"Give the path of {wanted}.")
+
+
 class StoreCorruptError(StoreError):
     """A store of this package is damaged or incomplete; nothing of it was used."""
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from temporalpairs.builders.errors import NotAStoreError, OptionError
+from temporalpairs.builders.errors import OptionError, WrongStoreError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -29,7 +29,7 @@ def save_preview(store: Store, out: str | Path) -> Path:
     Raises:
         OptionError: the suffix is another one, or the store holds nothing that can be drawn, or the picture cannot be
             written there.
-        NotAStoreError: the store is of neither dataset, or lacks the frames that it should have.
+        WrongStoreError: the store is of neither dataset, or lacks the frames that it should have.
     """
     out = Path(out)
     data = io.BytesIO()
@@ -63,4 +63,6 @@ def _drawing_of(store: Store) -> ModuleType:
         from temporalpairs.builders import sprite_preview
 
         return sprite_preview
-    raise NotAStoreError(store.path, f"it holds {dataset!r}, of which there is no picture")
+    raise WrongStoreError(
+        store.path, f"it holds {dataset!r}, of which there is no picture", "a KITTI Masks or Natural Sprites store"
+    )

@@ -39,7 +39,7 @@ MAX_ID = 2**63 - 1  # of a video, an annotation or a category
 _SCHEMA = """a JSON object in the YouTube-VIS schema:
     {"videos": [{"id", "height", "width", "length", "file_names"}, …],
      "categories": [{"id", "name"}, …],
-     "annotations": [{"id", "video_id", "category_id", "height", "width", "segmentations": [null or a mask, …]}, …]}."""
+     "annotations": [{"id", "video_id", "category_id", "height", "width", "segmentations": [null or a mask, …]}, …]}"""
 _OTHER_FILE = (
     "Give the annotation file of YouTube-VIS (train.json, instances.json), of OVIS, or another in that schema."
 )

@@ -12,7 +12,7 @@ from kittimasks import facts
 from kittimasks.facts import PUBLISHED_PAIRS
 from kittimasks.released import read_released, write_released
 from temporalpairs.builders.edition import Edition
-from temporalpairs.builders.errors import DatasetWarning, NotAStoreError, ReleasedFileError
+from temporalpairs.builders.errors import DatasetWarning, ReleasedFileError, WrongStoreError
 from temporalpairs.builders.sequences import UNKNOWN, Sequences
 from temporalpairs.builders.store import read_store, write_store
 from temporalpairs.builders.tracks import SourceFile
@@ -80,13 +80,13 @@ def export_release(store: str | Path, out: Path) -> Path:
     """Write a store as a pickle in the released file's format, which existing code reads.
 
     Raises:
-        NotAStoreError: the store holds another dataset.
+        WrongStoreError: the store holds another dataset.
         StoreError: the store is damaged.
         StoreExistsError: there is something at ``out``.
     """
     read = read_store(store)
     frames = read.sequences.frames
     if read.attributes["dataset"] != "kitti-masks" or frames is None:
-        raise NotAStoreError(store, f"it holds {read.attributes['title']}, not KITTI Masks")
+        raise WrongStoreError(store, f"it holds {read.attributes['title']}, not KITTI Masks", "a KITTI Masks store")
     write_released(out, frames, read.sequences.factors, read.sequences.start)
     return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from temporalpairs.builders.errors import NotAStoreError
+from temporalpairs.builders.errors import WrongStoreError
 from temporalpairs.loaders.dataset import Transform, WindowDataset
 from temporalpairs.loaders.options import Boundary, WindowOptions
 from temporalpairs.loaders.sequence import SequenceView
@@ -33,7 +33,7 @@ class KittiMasks(WindowDataset):
         transform: applied to the frames of each sample.
 
     Raises:
-        NotAStoreError: the store holds another dataset.
+        WrongStoreError: the store holds another dataset.
         OptionError: an option does not fit, or nothing fits it.
     """
 
@@ -49,7 +49,9 @@ class KittiMasks(WindowDataset):
         transform: Transform | None = None,
     ) -> None:
         if store.attributes["dataset"] != "kitti-masks":
-            raise NotAStoreError(store.path, f"it holds {store.attributes['title']}, not KITTI Masks")
+            raise WrongStoreError(
+                store.path, f"it holds {store.attributes['title']}, not KITTI Masks", "a KITTI Masks store"
+            )
         self.options = WindowOptions(window=window, max_delta_t=max_delta_t, boundary=boundary, seed=seed)
         videos = store.attributes["videos"]
         chosen = choose(store.sequences, videos, split)

@@ -12,7 +12,7 @@ from natsprites.released import read_released, write_released
 from natsprites.statistics import from_sequences, to_sequences
 from natsprites.transitions import find_transitions, keep_usual_areas
 from temporalpairs.builders.edition import Edition
-from temporalpairs.builders.errors import DatasetWarning, NotAStoreError, ReleasedFileError
+from temporalpairs.builders.errors import DatasetWarning, ReleasedFileError, WrongStoreError
 from temporalpairs.builders.store import read_store, write_store
 from temporalpairs.builders.tracks import SourceFile
 
@@ -89,15 +89,21 @@ def export_release(store: str | Path, out: Path) -> Path:
     """Write a store as a CSV in the released file's format, which existing code reads.
 
     Raises:
-        NotAStoreError: the store holds another dataset, or is not one of mask statistics.
+        WrongStoreError: the store holds another dataset, or is not one of mask statistics.
         StoreError: the store is damaged.
         StoreExistsError: there is something at ``out``.
     """
     read = read_store(store)
     if read.attributes["dataset"] != facts.FACTS.dataset:
-        raise NotAStoreError(store, f"it holds {read.attributes['title']}, not {facts.FACTS.title}")
+        raise WrongStoreError(
+            store, f"it holds {read.attributes['title']}, not {facts.FACTS.title}", f"a {facts.FACTS.title} store"
+        )
     objects = read.sequences.objects
     if objects is None:
-        raise NotAStoreError(store, "it does not hold the objects that a CSV has rows for")
+        raise WrongStoreError(
+            store,
+            "it does not hold the objects that a CSV has rows for",
+            "a store that temporal-pairs built or downloaded",
+        )
     write_released(out, from_sequences(read.sequences, objects, len(read.attributes["window_columns"])))
     return out

@@ -10,7 +10,7 @@ from natsprites import facts
 from natsprites.options import SpriteOptions
 from natsprites.transitions import AREA_FILTER, Bins, Transitions, find_transitions, keep_usual_areas
 from natsprites.windows import COLOUR_FACTORS, COLOUR_UNITS, FACTORS, UNITS, RenderedWindows, SpriteWindows
-from temporalpairs.builders.errors import NotAStoreError, OptionError
+from temporalpairs.builders.errors import OptionError, StoreCorruptError, WrongStoreError
 from temporalpairs.loaders.dataset import Transform, WindowDataset
 from temporalpairs.loaders.options import checked_seed
 from temporalpairs.loaders.sequence import SequenceView
@@ -50,7 +50,7 @@ class NaturalSprites(WindowDataset):
         sprites: how sprites look; by default as in the reference.
 
     Raises:
-        NotAStoreError: the store holds another dataset, or one whose masks were not shrunk.
+        WrongStoreError: the store holds another dataset, or one whose masks were not shrunk.
         OptionError: an option does not fit, or nothing fits it.
     """
 
@@ -69,9 +69,15 @@ class NaturalSprites(WindowDataset):
     ) -> None:
         attributes = store.attributes
         if attributes["dataset"] != facts.FACTS.dataset:
-            raise NotAStoreError(store.path, f"it holds {attributes['title']}, not {facts.FACTS.title}")
+            raise WrongStoreError(
+                store.path, f"it holds {attributes['title']}, not {facts.FACTS.title}", f"a {facts.FACTS.title} store"
+            )
         if attributes["image_shape"] is None:
-            raise NotAStoreError(store.path, "its masks were measured in whole images, which do not make sprites")
+            raise WrongStoreError(
+                store.path,
+                "its masks were measured in whole images, which do not make sprites",
+                "a store that was built with downscale",
+            )
         if window < 2:
             raise OptionError(f"window={window}: a window needs at least 2 frames.")
         if channels not in _CHANNELS:
@@ -134,7 +140,7 @@ class NaturalSprites(WindowDataset):
         frames = store.sequences.frames
         stored = 1 if self.sprites.colours is None else len(COLOUR_FACTORS)
         if frames is None or frames.shape[1] != stored * height * width:
-            raise NotAStoreError(store.path, "its images are not of the size that it states")
+            raise StoreCorruptError(store.path, "its images are not of the size that it states")
         if channels < stored:
             raise OptionError(f"channels={channels}: the images of {store.path} have {stored}.")
         return RenderedWindows(self.transitions, store.sequences, (channels, height, width))

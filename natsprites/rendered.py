@@ -12,7 +12,7 @@ from natsprites import facts
 from natsprites.options import SpriteOptions
 from natsprites.rendering import Renderer
 from natsprites.windows import FACTORS, draw, sprite_factors
-from temporalpairs.builders.errors import NotAStoreError, StoreExistsError
+from temporalpairs.builders.errors import StoreExistsError, WrongStoreError
 from temporalpairs.builders.sequences import Sequences
 from temporalpairs.builders.store import StoreFormat, read_store, store_path, write_store
 from temporalpairs.loaders.chance import ANGLE, COLOUR, SHAPE, below, words
@@ -50,7 +50,7 @@ def render_store(
         The path of the new store. Its factors are y, x and area of the mask, then angle, shape and colour.
 
     Raises:
-        NotAStoreError: the store holds something else than statistics of shrunk masks.
+        WrongStoreError: the store holds something else than statistics of shrunk masks.
         OptionError: an option does not fit.
         StoreExistsError: there is something at ``out``.
     """
@@ -60,7 +60,11 @@ def render_store(
     read = read_store(store)
     held = read.attributes
     if held["dataset"] != facts.FACTS.dataset or held["image_shape"] is None or "rendered" in held:
-        raise NotAStoreError(store, "sprites are rendered from a Natural Sprites store of shrunk masks")
+        raise WrongStoreError(
+            store,
+            f"it holds {held['title']}, {held['edition']}",
+            "a Natural Sprites store of mask statistics, from which sprites are rendered",
+        )
     options = sprites or SpriteOptions()
     renderer = Renderer.of(options)
     looks = _looks(options, checked_seed(seed), len(read.sequences))

@@ -333,5 +333,5 @@ def test_a_rendered_store_says_what_cannot_be_chosen_any_more(store: Path, tmp_p
         load_natural_sprites(source=out, channels=1)
     with pytest.raises(OptionError, match="holds images"):
         fixed.ground_truth()
-    with pytest.raises(NotAStoreError, match="rendered from"):
+    with pytest.raises(NotAStoreError, match="mask statistics"):
         render_store(out, tmp_path / "twice.h5", progress=False)

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from natsprites import render_torch as module
+from natsprites import rendering_torch as module
 from natsprites.options import SpriteOptions
 from natsprites.rendering import render
 from natsprites.rendering_torch import TorchRenderer, render_torch
