@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kittimasks.loading import load_kitti_masks
+from kittimasks.loading import load_kitti_arrays, load_kitti_masks
 
 if TYPE_CHECKING:
     from kittimasks.cut import CutOptions, cut_video
     from kittimasks.dataset import KittiMasks
 
-__all__ = ["CutOptions", "KittiMasks", "cut_video", "load_kitti_masks"]
+__all__ = ["CutOptions", "KittiMasks", "cut_video", "load_kitti_arrays", "load_kitti_masks"]
 
 
 def __getattr__(name: str) -> Any:

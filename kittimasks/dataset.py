@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from temporalpairs.builders.errors import WrongStoreError
+from kittimasks.choice import choose_windows
 from temporalpairs.loaders.dataset import Transform, WindowDataset
 from temporalpairs.loaders.options import Boundary, WindowOptions
 from temporalpairs.loaders.sequence import SequenceView
-from temporalpairs.loaders.splits import choose
-from temporalpairs.loaders.windows import Windows
 
 if TYPE_CHECKING:
     from kittimasks.ground_truth import MasksGroundTruth
@@ -30,6 +28,9 @@ class KittiMasks(WindowDataset):
         max_delta_t: neighbouring frames of a sample lie 1 … max_delta_t frames apart.
         boundary: ``"clamp"`` or ``"valid"``; see `temporalpairs.loaders.WindowOptions`.
         seed: of the frame distances.
+        step: a fixed distance instead of a random one.
+        min_length: sequences with fewer frames are left out.
+        one_per_sequence: a sample is a sequence, of which an epoch shows one window.
         transform: applied to the frames of each sample.
 
     Raises:
@@ -46,20 +47,18 @@ class KittiMasks(WindowDataset):
         max_delta_t: int = 5,
         boundary: Boundary = "clamp",
         seed: int = 0,
+        step: int | None = None,
+        min_length: int = 1,
+        one_per_sequence: bool = False,
         transform: Transform | None = None,
     ) -> None:
-        if store.attributes["dataset"] != "kitti-masks":
-            raise WrongStoreError(
-                store.path, f"it holds {store.attributes['title']}, not KITTI Masks", "a KITTI Masks store"
-            )
-        self.options = WindowOptions(window=window, max_delta_t=max_delta_t, boundary=boundary, seed=seed)
-        videos = store.attributes["videos"]
-        chosen = choose(store.sequences, videos, split)
+        self.options = WindowOptions(window, max_delta_t, boundary, seed, step, min_length, one_per_sequence)
+        chosen, source = choose_windows(store, split, self.options)
         super().__init__(
             store,
             split=split,
-            sequences=SequenceView(store.sequences, chosen, videos),
-            source=Windows.of(store.sequences, chosen, self.options),
+            sequences=SequenceView(store.sequences, chosen, store.attributes["videos"]),
+            source=source,
             factor_names=store.attributes["factor_names"],
             factor_units=store.attributes["factor_units"],
             transform=transform,
@@ -75,5 +74,8 @@ class KittiMasks(WindowDataset):
         """Say in a line what is left to chance in a sample, for `repr`."""
         options = self.options
         ends = "clamped at" if options.boundary == "clamp" else "drawn to fit before"
-        drawn = f"Δt ~ U{{1..{options.max_delta_t}}} frames, {ends} the end of a sequence"
+        steps = f"~ U{{1..{options.max_delta_t}}}" if options.step is None else f"= {options.step}"
+        drawn = f"Δt {steps} frames, {ends} the end of a sequence"
+        if options.one_per_sequence:
+            drawn = f"one window a sequence, {drawn}"
         return f"{drawn}; seed {options.seed}, epoch {self.epoch}"

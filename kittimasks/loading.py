@@ -10,6 +10,7 @@ from temporalpairs.builders.provision import Release, Sample, provide
 
 if TYPE_CHECKING:
     from kittimasks.dataset import KittiMasks
+    from temporalpairs.loaders.arrays import ArrayDataset
     from temporalpairs.loaders.dataset import Transform
     from temporalpairs.loaders.options import Boundary
     from temporalpairs.loaders.splits import Split
@@ -42,6 +43,9 @@ def load_kitti_masks(
     max_delta_t: int = 5,
     boundary: Boundary = "clamp",
     seed: int = 0,
+    step: int | None = None,
+    min_length: int = 1,
+    one_per_sequence: bool = False,
     download: bool = True,
     transform: Transform | None = None,
 ) -> KittiMasks:
@@ -58,6 +62,9 @@ def load_kitti_masks(
         boundary: at the end of a sequence, ``"clamp"`` shrinks the distance as the reference does, ``"valid"`` draws
             among the distances that fit.
         seed: of the distances; a sample is a function of (seed, epoch, index) alone.
+        step: a fixed distance of neighbouring frames instead of a random one.
+        min_length: sequences with fewer frames are left out.
+        one_per_sequence: a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
         download: whether to download the release if it is not there.
         transform: applied to the frames, float32 [window, 1, 64, 64], of each sample.
 
@@ -82,5 +89,36 @@ def load_kitti_masks(
         max_delta_t=max_delta_t,
         boundary=boundary,
         seed=seed,
+        step=step,
+        min_length=min_length,
+        one_per_sequence=one_per_sequence,
         transform=transform,
     )
+
+
+def load_kitti_arrays(
+    root: str | Path | None = None,
+    *,
+    source: str | Path = "release",
+    split: Split = "all",
+    window: int = 2,
+    max_delta_t: int = 5,
+    boundary: Boundary = "clamp",
+    seed: int = 0,
+    step: int | None = None,
+    min_length: int = 1,
+    one_per_sequence: bool = False,
+    download: bool = True,
+) -> ArrayDataset:
+    """Load KITTI Masks as NumPy arrays, without importing PyTorch; `load_kitti_masks` explains the arguments.
+
+    `temporalpairs.loaders.ArrayLoader` makes batches of it.
+    """
+    from kittimasks.choice import choose_windows
+    from temporalpairs.builders.store import read_store
+    from temporalpairs.loaders.arrays import ArrayDataset
+    from temporalpairs.loaders.options import WindowOptions
+
+    path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
+    options = WindowOptions(window, max_delta_t, boundary, seed, step, min_length, one_per_sequence)
+    return ArrayDataset(choose_windows(read_store(path), split, options)[1])

@@ -5,8 +5,10 @@ The datasets themselves are `kittimasks.KittiMasks` and its like; here is what t
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from temporalpairs.loaders.array_loader import ArrayLoader
 from temporalpairs.loaders.arrays import ArrayDataset, ArraySample
 from temporalpairs.loaders.info import DatasetInfo
 from temporalpairs.loaders.options import WindowOptions
@@ -17,11 +19,15 @@ from temporalpairs.loaders.windows import Windows
 
 if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import Sample, WindowDataset
+    from temporalpairs.loaders.masks_on_device import unpack_masks
+    from temporalpairs.loaders.pair_loader import PairLoader, interleave
 
 __all__ = [
     "ArrayDataset",
+    "ArrayLoader",
     "ArraySample",
     "DatasetInfo",
+    "PairLoader",
     "Sample",
     "Sequence",
     "SequenceView",
@@ -30,13 +36,22 @@ __all__ = [
     "WindowSource",
     "Windows",
     "assign_videos",
+    "interleave",
+    "unpack_masks",
 ]
+
+
+_HOMES = {
+    "PairLoader": "pair_loader",
+    "Sample": "dataset",
+    "WindowDataset": "dataset",
+    "interleave": "pair_loader",
+    "unpack_masks": "masks_on_device",
+}
 
 
 def __getattr__(name: str) -> Any:
     # What needs torch waits until it is asked for: importing torch takes seconds.
-    if name in ("Sample", "WindowDataset"):
-        from temporalpairs.loaders import dataset
-
-        return getattr(dataset, name)
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

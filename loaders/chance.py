@@ -21,6 +21,8 @@ DELTA_T = 0  # distances of frames
 ANGLE = 1  # of a sprite
 SHAPE = 2  # likewise
 COLOUR = 3  # likewise
+ORDER = 4  # of the windows of an epoch
+START = 5  # of the window that a sequence shows
 
 
 def philox(counter: UInt64[np.ndarray, "4 n"], key: tuple[int, int]) -> UInt64[np.ndarray, "4 n"]:

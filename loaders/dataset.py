@@ -100,7 +100,7 @@ class WindowDataset(Dataset[Sample]):
         self.transform = transform
         self.factor_names = tuple(factor_names)
         self.factor_units = tuple(factor_units)
-        self._source = source
+        self.source = source
         self._arrays = ArrayDataset(source)
         # In shared memory, so that workers that outlive an epoch see the next one's number.
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -142,7 +142,7 @@ class WindowDataset(Dataset[Sample]):
 
     def numpy(self) -> ArrayDataset:
         """Return the same windows as NumPy arrays, at the present epoch and without the transform."""
-        arrays = ArrayDataset(self._source)
+        arrays = ArrayDataset(self.source)
         arrays.set_epoch(self.epoch)
         return arrays
 
@@ -152,7 +152,7 @@ class WindowDataset(Dataset[Sample]):
 
     def __repr__(self) -> str:
         counts = self.sequences
-        window, shape = self._source.window, ", ".join(map(str, self._source.frame_shape))
+        window, shape = self.source.window, ", ".join(map(str, self.source.frame_shape))
         part = "" if self.split == "all" else f" · split {self.split}"
         factors = ", ".join(f"{n} {u}".rstrip() for n, u in zip(self.factor_names, self.factor_units, strict=True))
         drawn = "pairs" if window == 2 else f"windows of {window}"

@@ -22,18 +22,29 @@ class WindowOptions:
             shrinks to what fits, as in the reference, so that distances near an end are short more often.
             ``"valid"``: Δt is drawn among those that fit.
         seed: of the distances, 0 … 2⁶⁴ − 1.
+        step: a fixed distance of neighbouring frames instead of a random one. With ``"clamp"`` it shrinks at the end of
+            a sequence, with ``"valid"`` there are windows only where it fits.
+        min_length: sequences with fewer frames are left out.
+        one_per_sequence: a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
     """
 
     window: int = 2
     max_delta_t: int = 5
     boundary: Boundary = "clamp"
     seed: int = 0
+    step: int | None = None
+    min_length: int = 1
+    one_per_sequence: bool = False
 
     def __post_init__(self) -> None:
         if self.window < 2:
             raise OptionError(f"window={self.window}: a window needs at least 2 frames.")
         if self.max_delta_t < 1:
             raise OptionError(f"max_delta_t={self.max_delta_t}: neighbouring frames are at least 1 apart.")
+        if self.step is not None and self.step < 1:
+            raise OptionError(f"step={self.step}: neighbouring frames are at least 1 apart.")
+        if self.min_length < 1:
+            raise OptionError(f"min_length={self.min_length}: a sequence has at least 1 frame.")
         if self.boundary not in ("clamp", "valid"):
             raise OptionError(f"boundary={self.boundary!r} is unknown; it is 'clamp' or 'valid'.")
         checked_seed(self.seed)

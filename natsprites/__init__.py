@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from natsprites.loading import load_natural_sprites
+from natsprites.loading import load_natural_sprites, load_sprite_arrays
 
 if TYPE_CHECKING:
     from natsprites.dataset import NaturalSprites
@@ -31,6 +31,7 @@ __all__ = [
     "TorchRenderer",
     "Transitions",
     "load_natural_sprites",
+    "load_sprite_arrays",
     "measure_track",
     "render",
     "render_torch",

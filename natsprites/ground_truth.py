@@ -33,7 +33,7 @@ class SpritesGroundTruth(GroundTruth):
     """
 
     def __init__(self, dataset: NaturalSprites) -> None:
-        source = dataset._source
+        source = dataset.windows
         if not isinstance(source, SpriteWindows):
             raise OptionError(f"{dataset.store} holds images; take the store that it was rendered from.")
         self._source = source

@@ -11,6 +11,7 @@ from temporalpairs.builders.provision import Release, Sample, provide
 if TYPE_CHECKING:
     from natsprites.dataset import NaturalSprites
     from natsprites.options import SpriteOptions
+    from temporalpairs.loaders.arrays import ArrayDataset
     from temporalpairs.loaders.dataset import Transform
     from temporalpairs.loaders.splits import Split
 
@@ -43,6 +44,9 @@ def load_natural_sprites(
     area_filter: float = 0.1,
     channels: int = 3,
     seed: int = 0,
+    step: int = 1,
+    min_length: int = 1,
+    one_per_sequence: bool = False,
     download: bool = True,
     transform: Transform | None = None,
     sprites: SpriteOptions | None = None,
@@ -60,6 +64,9 @@ def load_natural_sprites(
         area_filter: drop this share of the transitions, those with the smallest and the largest areas; 0 keeps all.
         channels: 3 or 1, equal ones unless there are colours.
         seed: of angle, shape and colour; a sample is a function of (seed, epoch, index) alone.
+        step: frames from one of a window to the next.
+        min_length: sequences with fewer frames are left out.
+        one_per_sequence: a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
         download: whether to download the release if it is not there.
         transform: applied to the frames, float32 [window, channels, 64, 64], of each sample.
         sprites: shapes, angles, colours and size of the sprites; by default as in the reference.
@@ -87,6 +94,40 @@ def load_natural_sprites(
         area_filter=area_filter,
         channels=channels,
         seed=seed,
+        step=step,
+        min_length=min_length,
+        one_per_sequence=one_per_sequence,
         transform=transform,
         sprites=sprites,
     )
+
+
+def load_sprite_arrays(
+    root: str | Path | None = None,
+    *,
+    source: str | Path = "release",
+    split: Split = "all",
+    window: int = 2,
+    discrete: bool = False,
+    area_filter: float = 0.1,
+    channels: int = 3,
+    seed: int = 0,
+    step: int = 1,
+    min_length: int = 1,
+    one_per_sequence: bool = False,
+    download: bool = True,
+    sprites: SpriteOptions | None = None,
+) -> ArrayDataset:
+    """Load Natural Sprites as NumPy arrays, without importing PyTorch; `load_natural_sprites` explains the arguments.
+
+    `temporalpairs.loaders.ArrayLoader` makes batches of it.
+    """
+    from natsprites.choice import SpriteChoice, choose_sprites
+    from temporalpairs.builders.store import read_store
+    from temporalpairs.loaders.arrays import ArrayDataset
+
+    path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
+    choice = SpriteChoice(
+        split, window, step, min_length, one_per_sequence, discrete, area_filter, channels, seed, sprites
+    )
+    return ArrayDataset(choose_sprites(read_store(path), choice).source)

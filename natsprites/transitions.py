@@ -22,7 +22,7 @@ _CHUNK = 1 << 16  # values binned at once
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transitions:
-    """Runs of ``window`` consecutive frames, by default pairs.
+    """Runs of ``window`` frames, by default pairs of neighbours.
 
     Attributes:
         x: horizontal centre of mass in pixels of the window, to the right.
@@ -32,6 +32,7 @@ class Transitions:
         category: the object's category id.
         sequence: index of the store's sequence that the run is of.
         row: the store's row of its first frame.
+        step: frames from one of the run to the next.
     """
 
     x: Float64[np.ndarray, "transitions window"]
@@ -41,6 +42,7 @@ class Transitions:
     category: Int64[np.ndarray, "transitions"]
     sequence: Int64[np.ndarray, "transitions"]
     row: Int64[np.ndarray, "transitions"]
+    step: int = 1
 
     def __len__(self) -> int:
         return len(self.row)
@@ -60,25 +62,38 @@ class Transitions:
             category=self.category[chosen],
             sequence=self.sequence[chosen],
             row=self.row[chosen],
+            step=self.step,
         )
 
 
-def find_transitions(sequences: Sequences, window: int = 2) -> Transitions:
-    """List every run of ``window`` consecutive frames, in the order of the store.
+def find_transitions(sequences: Sequences, window: int = 2, *, step: int = 1, min_length: int = 1) -> Transitions:
+    """List every run of ``window`` frames, in the order of the store.
+
+    Args:
+        sequences: of a store of mask statistics.
+        window: frames of a run.
+        step: frames from one to the next; the reference knows neighbours only.
+        min_length: sequences with fewer frames are left out.
 
     Raises:
-        OptionError: no sequence is that long.
+        OptionError: an argument does not fit, or no sequence is that long.
     """
+    if window < 2:
+        raise OptionError(f"window={window}: a window needs at least 2 frames.")
+    if step < 1 or min_length < 1:
+        raise OptionError(f"step={step}, min_length={min_length}: give at least 1 of each.")
     lengths = sequences.lengths
-    counts = np.maximum(lengths - window + 1, 0)
+    counts = np.where(lengths >= min_length, np.maximum(lengths - (window - 1) * step, 0), 0)
     if not counts.sum():
+        steps = f" with step={step}" if step > 1 else ""
+        least = f" of at least {min_length} frames" if min_length > 1 else ""
         raise OptionError(
-            f"window={window}: no sequence has that many frames; the longest of {len(lengths)} has "
+            f"window={window}{steps}: no sequence{least} has that many frames; the longest of {len(lengths)} has "
             f"{lengths.max(initial=0)}."
         )
     sequence = np.repeat(np.arange(len(lengths)), counts)
     row = sequences.start[sequence] + np.arange(len(sequence)) - np.repeat(np.cumsum(counts) - counts, counts)
-    values = sequences.factors[row[:, None] + np.arange(window)].astype(np.float64, copy=False)
+    values = sequences.factors[row[:, None] + step * np.arange(window)].astype(np.float64, copy=False)
     return Transitions(
         x=values[:, :, 1],
         y=values[:, :, 0],
@@ -87,6 +102,7 @@ def find_transitions(sequences: Sequences, window: int = 2) -> Transitions:
         category=sequences.category[sequence],
         sequence=sequence,
         row=row,
+        step=step,
     )
 
 
@@ -149,6 +165,7 @@ class Bins:
             category=transitions.category,
             sequence=transitions.sequence,
             row=transitions.row,
+            step=transitions.step,
         )
 
 

@@ -13,8 +13,11 @@ from natsprites.transitions import SIDE, Transitions
 from temporalpairs.loaders.chance import ANGLE, COLOUR, SHAPE, below, words
 
 if TYPE_CHECKING:
+    import torch
+
     from natsprites.options import SpriteOptions
     from natsprites.rendering import Renderer
+    from natsprites.sprites_on_device import ImagesOnDevice, SpritesOnDevice
     from temporalpairs.builders.sequences import Sequences
 
 FACTORS = ("x", "y", "scale", "angle", "shape")
@@ -56,6 +59,11 @@ class SpriteWindows:
         return len(self.placed)
 
     @property
+    def costly(self) -> bool:
+        """Whether making a batch takes longer than handing it to another thread."""
+        return True
+
+    @property
     def window(self) -> int:
         """Frames of a window."""
         return int(self.placed.shape[1])
@@ -83,11 +91,19 @@ class SpriteWindows:
         return pixels, factors.astype(np.float32)
 
     def read_floats(
-        self, plan: Int32[np.ndarray, "n columns"]
+        self,
+        plan: Int32[np.ndarray, "n columns"],
+        out: Float32[np.ndarray, "n window channels height width"] | None = None,
     ) -> tuple[Float32[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
-        """Render frames as float32 in [0, 1], and give the factors of planned windows."""
+        """Render frames as float32 in [0, 1], into ``out`` where it is given, and give factors of planned windows."""
         pixels, factors = self._draw(plan)
-        return to_floats(pixels, self.channels), factors.astype(np.float32)
+        return to_floats(pixels, self.channels, out), factors.astype(np.float32)
+
+    def on_device(self, device: torch.device) -> SpritesOnDevice:
+        """Return the same windows as tensors that are rendered on a device."""
+        from natsprites.sprites_on_device import SpritesOnDevice
+
+        return SpritesOnDevice(self.placed, self.options, self.channels, device)
 
     def factors(self, plan: Int32[np.ndarray, "n columns"]) -> Float64[np.ndarray, "n window factors"]:
         """Return the factors of planned windows, as `FACTORS` names them, with those of the colour behind."""
@@ -130,6 +146,11 @@ class RenderedWindows:
         return len(self.transitions)
 
     @property
+    def costly(self) -> bool:
+        """Whether making a batch takes longer than handing it to another thread."""
+        return False
+
+    @property
     def window(self) -> int:
         """Frames of a window."""
         return self.transitions.window
@@ -146,23 +167,36 @@ class RenderedWindows:
         return np.repeat(pixels, self.frame_shape[0] // pixels.shape[2], axis=2), factors
 
     def read_floats(
-        self, plan: Int32[np.ndarray, "n 1"]
+        self,
+        plan: Int32[np.ndarray, "n 1"],
+        out: Float32[np.ndarray, "n window channels height width"] | None = None,
     ) -> tuple[Float32[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
-        """Read frames as float32 in [0, 1], and factors of windows."""
+        """Read frames as float32 in [0, 1], into ``out`` where it is given, and factors of windows."""
         pixels, factors = self._gather(plan)
-        return to_floats(pixels, self.frame_shape[0]), factors
+        return to_floats(pixels, self.frame_shape[0], out), factors
+
+    def on_device(self, device: torch.device) -> ImagesOnDevice:
+        """Return the same windows as tensors that are gathered on a device."""
+        from natsprites.sprites_on_device import ImagesOnDevice
+
+        rows = self.transitions.row[:, None] + self.transitions.step * np.arange(self.window)
+        y, x, area, *looks = np.moveaxis(self.sequences.factors, 1, 0)
+        return ImagesOnDevice(self._stored(), sprite_factors(x, y, area, *looks), rows, self.frame_shape, device)
+
+    def _stored(self) -> UInt8[np.ndarray, "rows bytes"]:
+        frames = self.sequences.frames
+        if frames is None:
+            raise TypeError("a store of rendered sprites has frames")
+        return frames
 
     def _gather(
         self, plan: Int32[np.ndarray, "n 1"]
     ) -> tuple[UInt8[np.ndarray, "n window stored height width"], Float32[np.ndarray, "n window factors"]]:
-        rows = self.transitions.row[plan[:, 0], None] + np.arange(self.window)
-        frames = self.sequences.frames
-        if frames is None:
-            raise TypeError("a store of rendered sprites has frames")
+        rows = self.transitions.row[plan[:, 0], None] + self.transitions.step * np.arange(self.window)
         height, width = self.frame_shape[1:]
         y, x, area, *looks = np.moveaxis(self.sequences.factors[rows], 2, 0)
         return (
-            np.take(frames, rows.ravel(), axis=0).reshape(*rows.shape, -1, height, width),
+            np.take(self._stored(), rows.ravel(), axis=0).reshape(*rows.shape, -1, height, width),
             sprite_factors(x, y, area, *looks).astype(np.float32),
         )
 
@@ -194,11 +228,13 @@ def draw(
 
 
 def to_floats(
-    pixels: UInt8[np.ndarray, "n window stored height width"], channels: int
+    pixels: UInt8[np.ndarray, "n window stored height width"],
+    channels: int,
+    out: Float32[np.ndarray, "n window channels height width"] | None = None,
 ) -> Float32[np.ndarray, "n window channels height width"]:
     """Turn 0 … 255 into float32 in [0, 1], repeating one channel into several where there is one."""
     n, window, stored, height, width = pixels.shape
-    floats = np.empty((n, window, channels, height, width), np.float32)
+    floats = np.empty((n, window, channels, height, width), np.float32) if out is None else out
     spread_levels(
         pixels.reshape(n * window * stored, height * width),
         floats.reshape(n * window * stored, channels // stored, height * width),

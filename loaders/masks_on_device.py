@@ -1,0 +1,57 @@
+"""Masks that lie on a device bit-packed and are unpacked there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from temporalpairs.builders.sequences import SIDE
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+
+
+class MasksOnDevice:
+    """The frames of a store, a bit a pixel, and their factors, on a device.
+
+    Args:
+        packed: uint8 [N, 512], as a store has them.
+        factors: [N, F].
+        device: where they go.
+    """
+
+    def __init__(
+        self, packed: UInt8[np.ndarray, "rows bytes"], factors: Float[np.ndarray, "rows factors"], device: torch.device
+    ) -> None:
+        self._packed = torch.from_numpy(packed).to(device)
+        self._factors = torch.from_numpy(factors).to(device=device, dtype=torch.float32)
+
+    @staticmethod
+    def bytes_needed(packed: UInt8[np.ndarray, "rows bytes"], factors: Float[np.ndarray, "rows factors"]) -> int:
+        """Return what the data take on a device."""
+        return int(packed.nbytes + 4 * factors.size)
+
+    def read(self, plan: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Make a batch of frames [n, window, 1, 64, 64] and factors; the plan's columns are rows of the store."""
+        rows = plan.flatten().long()
+        frames = unpack_masks(self._packed.index_select(0, rows), dtype)
+        factors = self._factors.index_select(0, rows)
+        return frames.view(*plan.shape, 1, SIDE, SIDE), factors.view(*plan.shape, -1)
+
+
+def unpack_masks(packed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Unpack masks on whatever device they are.
+
+    Args:
+        packed: uint8 [..., 512], eight pixels a byte, the first in the highest bit (`numpy.packbits`).
+        dtype: of the result.
+
+    Returns:
+        [..., 1, 64, 64], 0 or 1.
+    """
+    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)
+    bits = (packed.unsqueeze(-1) >> shifts) & 1
+    return bits.to(dtype).view(*packed.shape[:-1], 1, SIDE, SIDE)
