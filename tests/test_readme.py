@@ -40,7 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_the_python_examples_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     sequences = made_sequences([20, 30, 25, 40, 10])
     assert sequences.frames is not None
     write_masks(project / "r.pickle", sequences.frames, sequences.factors, sequences.start)
