@@ -43,6 +43,7 @@ types: $(READY)  ## check types, strictly, under the installed names
 
 bench: $(READY)  ## measure against a plain reimplementation of the reference
 	$(BIN)/python benchmarks/kitti_masks.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt
+	$(BIN)/python benchmarks/pairs.py --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
 	$(BIN)/python benchmarks/natural_sprites.py --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
 
 wheel-check: $(READY)  ## build sdist and wheel and check what is in them

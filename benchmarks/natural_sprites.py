@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import reference_csv
@@ -21,7 +20,7 @@ import reference_sprites
 import reference_statistics
 import torch
 from timing import medians, say, seconds
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from natsprites.annotated import join_objects, measure_objects
 from natsprites.dataset import NaturalSprites
@@ -91,34 +90,6 @@ def bench_csv(scratch: Path, repeats: int) -> None:
     print(f"  the reference's own reader, which makes pairs too, takes {own:.1f} s")
 
 
-class ReferenceDataset(Dataset[Any]):
-    """The reference's dataset: index and seed ignored, one pair rendered at a time."""
-
-    def __init__(self, dataset: NaturalSprites) -> None:
-        self.transitions = dataset.transitions
-        self.renderer = reference_sprites.Renderer()
-
-    def __len__(self) -> int:
-        return len(self.transitions)
-
-    def __getitem__(self, index: int) -> Any:
-        i = np.random.choice(len(self))  # noqa: NPY002 - as the reference does
-        angle = 360 // ANGLES * np.random.choice(ANGLES)  # noqa: NPY002
-        code = np.random.choice(len(SHAPES))  # noqa: NPY002
-        pairs = self.transitions
-        x, y, scale = pairs.x[i] / 64, pairs.y[i] / 64, np.sqrt(pairs.area[i] / 64**2)
-        frames = reference_sprites.render_pair(self.renderer, x, y, scale, angle, SHAPES[code])
-        factors = [np.array([x[t], y[t], scale[t], angle, code, 1.0, 1.0, 1.0]) for t in range(2)]
-        return frames[0], frames[1], factors[0], factors[1]
-
-
-def collate(samples: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Join a batch as the reference does: first, second, first, second, and so on."""
-    images = [image for sample in samples for image in sample[:2]]
-    factors = [factor for sample in samples for factor in sample[2:]]
-    return torch.tensor(np.stack(images)), torch.tensor(np.stack(factors))
-
-
 def bench_rendering(dataset: NaturalSprites, repeats: int) -> None:
     chance = np.random.default_rng(0)
     chosen = chance.integers(len(dataset), size=OUR_PAIRS)
@@ -154,13 +125,14 @@ def bench_items(dataset: NaturalSprites, repeats: int) -> None:
             pass
 
     loader = iter(())
+    pairs = reference_sprites.ReferenceDataset(dataset.transitions)
 
     def theirs() -> None:
         nonlocal loader
         for _ in range(THEIR_PAIRS // 32):
             batch = next(loader, None)
             if batch is None:
-                loader = iter(DataLoader(ReferenceDataset(dataset), 32, shuffle=True, collate_fn=collate))
+                loader = iter(DataLoader(pairs, 32, shuffle=True, collate_fn=reference_sprites.collate))
                 next(loader)
 
     theirs()

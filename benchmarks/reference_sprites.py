@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 from PIL import Image, ImageDraw
+from torch.utils.data import Dataset
 
 
 def polygon(sides: int, theta_0: float = 0.0) -> np.ndarray:
@@ -60,6 +62,9 @@ SHAPES: dict[str, np.ndarray] = {
     "spoke_5": spokes(5, np.pi + np.pi / 10),
     "spoke_6": spokes(6),
 }
+
+
+_FOUR = tuple(SHAPES)[:4]  # those of the dataset, in the order of its codes
 
 
 class Sprite:
@@ -125,3 +130,31 @@ def render_pair(renderer: Renderer, x: Any, y: Any, scale: Any, angle: float, sh
         image = renderer.render(Sprite(x[t], y[t], SHAPES[shape], angle, scale[t]))
         frames.append(np.transpose(image.astype(np.float32) / 255.0, (2, 0, 1)))
     return np.stack(frames)
+
+
+class ReferenceDataset(Dataset[Any]):
+    """The reference's dataset: index and seed ignored, one pair rendered at a time."""
+
+    def __init__(self, transitions: Any) -> None:
+        self.transitions = transitions
+        self.renderer = Renderer()
+
+    def __len__(self) -> int:
+        return len(self.transitions)
+
+    def __getitem__(self, index: int) -> Any:
+        i = np.random.choice(len(self))  # noqa: NPY002 - as the reference does
+        angle = 9 * np.random.choice(40)  # noqa: NPY002
+        code = np.random.choice(len(_FOUR))  # noqa: NPY002
+        pairs = self.transitions
+        x, y, scale = pairs.x[i] / 64, pairs.y[i] / 64, np.sqrt(pairs.area[i] / 64**2)
+        frames = render_pair(self.renderer, x, y, scale, angle, _FOUR[code])
+        factors = [np.array([x[t], y[t], scale[t], angle, code, 1.0, 1.0, 1.0]) for t in range(2)]
+        return frames[0], frames[1], factors[0], factors[1]
+
+
+def collate(samples: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Join a batch as the reference does: first, second, first, second, and so on."""
+    images = [image for sample in samples for image in sample[:2]]
+    factors = [factor for sample in samples for factor in sample[2:]]
+    return torch.tensor(np.stack(images)), torch.tensor(np.stack(factors))

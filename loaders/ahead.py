@@ -13,16 +13,18 @@ _Order = TypeVar("_Order")
 _Made = TypeVar("_Made")
 
 
-def made_ahead(orders: Sequence[_Order], make: Callable[[_Order], _Made], ahead: int) -> Generator[_Made, None, None]:
-    """Make one thing for each order and yield them in that order, ``ahead`` of them on a thread in the background.
+def made_ahead(
+    orders: Sequence[_Order], make: Callable[[_Order], _Made], ahead: int, threads: int = 1
+) -> Generator[_Made, None, None]:
+    """Make one thing for each order and yield them in that order, ``ahead`` of them on threads in the background.
 
-    Nothing stays behind: when the consumer stops, the thread ends with the thing that it is at. What ``make`` raises is
+    Nothing stays behind: when the consumer stops, a thread ends with the thing that it is at. What ``make`` raises is
     raised where the thing would have been yielded.
     """
     if not ahead:
         yield from map(make, orders)
         return
-    pool = ThreadPoolExecutor(1, thread_name_prefix="temporal-pairs")
+    pool = ThreadPoolExecutor(min(ahead, threads), thread_name_prefix="temporal-pairs")
     made: deque[Future[_Made]] = deque()
     try:
         for order in orders:

@@ -15,6 +15,7 @@ _ROUNDS = 10
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _WORDS = 4  # 32-bit words that one counter gives
+_CHUNK = 8192  # indices at once: their temporaries stay in the cache, and below what malloc fetches from the kernel
 
 # Each use of chance has a stream of its own, so that none shifts another.
 DELTA_T = 0  # distances of frames
@@ -54,14 +55,16 @@ def words(
         count: words for each index.
     """
     index = index.astype(np.uint64)
-    blocks = -(-count // _WORDS)
-    drawn = []
-    for block in range(blocks):
-        counter = np.empty((4, len(index)), np.uint64)
-        counter[0], counter[1] = index & _LOW, index >> _HALF
-        counter[2], counter[3] = epoch, stream << 16 | block
-        drawn.append(philox(counter, (seed & 0xFFFFFFFF, seed >> 32)).T)
-    return np.concatenate(drawn, axis=1)[:, :count] if drawn else np.empty((len(index), 0), np.uint64)
+    drawn = np.empty((len(index), count), np.uint64)
+    for start in range(0, len(index), _CHUNK):
+        some = index[start : start + _CHUNK]
+        for block in range(-(-count // _WORDS)):
+            counter = np.empty((4, len(some)), np.uint64)
+            counter[0], counter[1] = some & _LOW, some >> _HALF
+            counter[2], counter[3] = epoch, stream << 16 | block
+            into = drawn[start : start + _CHUNK, _WORDS * block : _WORDS * (block + 1)]
+            into[:] = philox(counter, (seed & 0xFFFFFFFF, seed >> 32))[: into.shape[1]].T
+    return drawn
 
 
 def below(word: UInt64[np.ndarray, "n"], bound: Int64[np.ndarray, "n"] | int) -> Int64[np.ndarray, "n"]:

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, SupportsIndex, overload
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, overload
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset, default_collate, get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from temporalpairs.loaders.arrays import ArrayDataset, checked_epoch
 from temporalpairs.loaders.info import DatasetInfo
 from temporalpairs.loaders.sequence import SequenceView
+from temporalpairs.loaders.shared_memory import (
+    Block,
+    batch_in_shared_memory,
+    check_room,
+    is_spawning,
+    share,
+)
 from temporalpairs.loaders.splits import Split
 
 if TYPE_CHECKING:
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
     from temporalpairs.loaders.source import WindowSource
 
 Transform = Callable[[Tensor], Tensor]
+_NOT_SHARED = ("_epoch", "transform")  # tensors and functions, which torch.multiprocessing knows how to send
 
 
 class Sample(NamedTuple):
@@ -60,6 +69,8 @@ class SampleBatch(Sequence[Sample]):
 def _collate(batch: Sequence[Sample], *, collate_fn_map: object = None) -> Sample:  # noqa: ARG001 - torch passes it
     if isinstance(batch, SampleBatch):
         return batch.stacked
+    if get_worker_info() is not None:
+        check_room(sum(tensor.nbytes for sample in batch for tensor in sample))
     return Sample(default_collate([s.frames for s in batch]), default_collate([s.factors for s in batch]))
 
 
@@ -102,9 +113,13 @@ class WindowDataset(Dataset[Sample]):
         self.factor_units = tuple(factor_units)
         self.source = source
         self._arrays = ArrayDataset(source)
+        # What reading needs is loaded here, once, and not in every worker that is forked: half a second (measured).
+        self._arrays.read_floats([0], 0)
+        self._block: Block | None = None
         # In shared memory, so that workers that outlive an epoch see the next one's number.
         self._epoch = torch.zeros((), dtype=torch.int64)
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # torch ships it without types
+        with suppress(RuntimeError):  # where there is no room for a number there are no workers
+            self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # torch ships it without types
 
     def __len__(self) -> int:
         return len(self._arrays)
@@ -119,11 +134,31 @@ class WindowDataset(Dataset[Sample]):
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> Sequence[Sample]:
         """Return several windows, read in one gather."""
-        frames, factors = self._arrays.read_floats(indices, self.epoch)
-        batch = SampleBatch(torch.from_numpy(frames), torch.from_numpy(factors))
+        plan = self._arrays.plan(indices, self.epoch)
+        if self.transform is None and get_worker_info() is not None:
+            frames = batch_in_shared_memory((len(plan), self.source.window, *self.source.frame_shape))
+            _, read = self.source.read_floats(plan, frames.numpy())
+            factors = batch_in_shared_memory(read.shape)
+            return SampleBatch(frames, factors.copy_(torch.from_numpy(read)))
+        batch = SampleBatch(*map(torch.from_numpy, self.source.read_floats(plan)))
         if self.transform is None:
             return batch
         return [Sample(self.transform(frames), factors) for frames, factors in batch]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {**self.__dict__, "_block": None}
+        if not is_spawning():
+            return state
+        kept = {name: state.pop(name) for name in _NOT_SHARED}
+        shared = share(state, self._block)
+        if shared.block is not self._block:
+            # From here on the arrays are those in the block, here too, so that there is one copy of them.
+            self.__dict__.update(shared.restored(), _block=shared.block)
+        return {**kept, "shared": shared}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        shared = state.pop("shared", {})  # arrives as what it holds
+        self.__dict__.update(state, **shared)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(len(self)))

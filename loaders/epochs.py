@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt64
 
 from temporalpairs.builders.errors import OptionError
 from temporalpairs.loaders.arrays import checked_epoch
@@ -42,9 +42,13 @@ class EpochOptions:
     world_size: int = 1
 
     def __post_init__(self) -> None:
-        if operator.index(self.batch_size) < 1:
+        for name in ("batch_size", "seed", "rank", "world_size"):
+            # NumPy's numbers become Python's, since those of a state go into JSON.
+            object.__setattr__(self, name, operator.index(getattr(self, name)))
+        object.__setattr__(self, "shuffle", bool(self.shuffle))
+        if self.batch_size < 1:
             raise OptionError(f"batch_size={self.batch_size}: give at least 1.")
-        if operator.index(self.world_size) < 1 or not 0 <= operator.index(self.rank) < self.world_size:
+        if self.world_size < 1 or not 0 <= self.rank < self.world_size:
             raise OptionError(f"rank={self.rank}, world_size={self.world_size}: rank is one of 0 … world_size − 1.")
         checked_seed(self.seed)
 
@@ -136,12 +140,15 @@ class Epochs:
         """Go on where another loader stood; batch size, device and number of ranks may be others.
 
         Raises:
-            OptionError: the state is of another dataset, seed or order.
+            OptionError: the state is none, or of another dataset, seed or order.
         """
         try:
             found = Position(**state)
         except TypeError as error:
             raise OptionError(f"This is not the state of a loader ({error}).") from error
+        for name in ("epoch", "position"):
+            if not isinstance(state[name], int) or state[name] < 0:
+                raise OptionError(f"This is not the state of a loader: {name}={state[name]!r} is no number from 0 on.")
         options = self.options
         ours = {"seed": options.seed, "windows": self.windows, "shuffle": options.shuffle}
         theirs = {name: getattr(found, name) for name in ours}
@@ -150,8 +157,6 @@ class Epochs:
             raise OptionError(
                 f"The state is of another loader: {', '.join(differ)}. Make this one with the same dataset and seed."
             )
-        if found.position < 0:
-            raise OptionError(f"The state's position {found.position} is none.")
         self._epoch = checked_epoch(found.epoch)
         self._resumed = self._dealt = found.position
 
@@ -161,8 +166,14 @@ class Epochs:
         if not self.options.shuffle:
             return index
         drawn = words(self.options.seed, epoch, index, ORDER, 2)
-        # Sorting by 64 random bits; ties, one in 2⁶⁴ pairs, keep the dataset's order.
-        return np.argsort(drawn[:, 0] << np.uint64(32) | drawn[:, 1], kind="stable")
+        # Sorting by random bits, the lowest of 64 replaced by the index: faster than argsort, and nothing ties.
+        below = np.uint64((1 << self.windows.bit_length()) - 1)
+        keys: UInt64[np.ndarray, "windows"] = (drawn[:, 0] << np.uint64(32) | drawn[:, 1]) & ~below | index.astype(
+            np.uint64
+        )
+        keys.sort()
+        order: Int64[np.ndarray, "windows"] = (keys & below).astype(np.int64)
+        return order
 
     def shard(self, epoch: int, position: int) -> Int64[np.ndarray, "dealt"]:
         """Return this rank's window numbers of an epoch, from a position of the order on."""

@@ -36,10 +36,14 @@ class MasksOnDevice:
 
     def read(self, plan: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Make a batch of frames [n, window, 1, 64, 64] and factors; the plan's columns are rows of the store."""
-        rows = plan.flatten().long()
-        frames = unpack_masks(self._packed.index_select(0, rows), dtype)
-        factors = self._factors.index_select(0, rows)
-        return frames.view(*plan.shape, 1, SIDE, SIDE), factors.view(*plan.shape, -1)
+        packed, factors = self.read_packed(plan)
+        return unpack_masks(packed, dtype), factors
+
+    def read_packed(self, plan: Tensor) -> tuple[Tensor, Tensor]:
+        """Make a batch of frames as they are stored, uint8 [n, window, 512], and factors."""
+        rows = plan.flatten()
+        packed, factors = self._packed.index_select(0, rows), self._factors.index_select(0, rows)
+        return packed.view(*plan.shape, -1), factors.view(*plan.shape, -1)
 
 
 def unpack_masks(packed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

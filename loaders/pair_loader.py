@@ -6,9 +6,8 @@ An epoch is planned at once, vectorised; a batch is then one gather, or one rend
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +17,10 @@ from torch import Tensor
 from temporalpairs.builders.errors import OptionError
 from temporalpairs.loaders.ahead import checked_ahead, made_ahead
 from temporalpairs.loaders.epochs import EpochOptions, Epochs
+from temporalpairs.loaders.masks_on_device import MasksOnDevice, unpack_masks
+from temporalpairs.loaders.one_per_sequence import OnePerSequence
+from temporalpairs.loaders.recycled import Recycled
+from temporalpairs.loaders.windows import Windows
 
 if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import WindowDataset
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 
 Layout = Literal["pairs", "interleaved"]
 _RENDERED_AHEAD = 2  # batches; one is being made while one waits
+# What batches that are made together take: small ones would cost more in calls than in bytes.
+_BLOCK_BYTES = 2**19  # of packed masks; half of a second-level cache
+_DEVICE_BLOCK_BYTES = 2**26  # of frames on a device, to which a call costs as much as a few megabytes
 
 
 class PairLoader:
@@ -51,10 +57,13 @@ class PairLoader:
             second, and so on.
         reuse_buffers: on the CPU, write batches into the same few buffers: faster, but a batch holds only until the
             next one is asked for.
-        ahead: batches made in the background while the consumer works on one. By default two where sprites are rendered
-            and there is a second core, else none.
+        ahead: batches made in the background while the consumer works on one, on a thread each as far as there are
+            cores; one after the other if there is a transform. By default two where sprites are rendered and there is a
+            second core, else none.
         resident: on CUDA, whether the data live on the device; by default where they fit. If not, batches are made on
-            the CPU and go through pinned memory.
+            the CPU and go through pinned memory, masks still packed.
+        packed: hand over KITTI Masks as they are stored, a bit a pixel: frames uint8 [B, T, 512], which
+            `unpack_masks` turns into [B, T, 1, 64, 64] where they are used; ``dtype`` says nothing then.
 
     Raises:
         OptionError: an argument does not fit; the text says what would.
@@ -76,17 +85,25 @@ class PairLoader:
         reuse_buffers: bool = False,
         ahead: int | None = None,
         resident: bool | None = None,
+        packed: bool = False,
     ) -> None:
         if layout not in ("pairs", "interleaved"):
             raise OptionError(f"layout={layout!r} is unknown; it is 'pairs' or 'interleaved'.")
-        if not dtype.is_floating_point:
+        if not getattr(dtype, "is_floating_point", False):
             raise OptionError(f"dtype={dtype}: frames are floats in [0, 1]; give torch.float32, float16 or bfloat16.")
         self.dataset = dataset
         self.device = torch.device(device)
         self.dtype = dtype
         self.layout: Layout = layout
         self.reuse_buffers = reuse_buffers
+        self.packed = packed
         self._epochs = Epochs(len(dataset), EpochOptions(batch_size, shuffle, seed, drop_last, rank, world_size))
+        self._masks = _masks_of(dataset)
+        if packed and (self._masks is None or dataset.transform is not None):
+            raise OptionError(
+                "packed=True: it takes frames that are stored a bit a pixel, KITTI Masks, and no transform; "
+                f"this is {type(dataset).__name__}{' with a transform' if dataset.transform is not None else ''}."
+            )
         self._on_device: DeviceSource | None = None
         if self.device.type != "cpu" and resident is not False and dataset.transform is None:
             self._on_device = _place(dataset, self.device, wanted=resident)
@@ -133,51 +150,99 @@ class PairLoader:
     def _batches(self, dealt: Dealt) -> Generator[tuple[Tensor, Tensor], None, None]:
         plan = self.dataset.source.plan(dealt.windows, dealt.epoch)
         if self._on_device is not None:
-            return self._made_there(plan, dealt.batches, self._on_device)
-        return self._made_here(plan, dealt)
+            return self._made_there(plan, self._on_device)
+        if self._masks is not None and self.dataset.transform is None and (self.packed or self.device.type == "cuda"):
+            return self._packed(plan, self._masks)
+        if self.device.type == "cpu":
+            return self._made_here(plan, dealt)
+        return made_ahead(dealt.batches, self._sender(plan), self.ahead, self._threads())
 
-    def _made_there(
-        self, plan: np.ndarray, batches: list[slice], source: DeviceSource
-    ) -> Generator[tuple[Tensor, Tensor], None, None]:
+    def _made_there(self, plan: np.ndarray, source: DeviceSource) -> Generator[tuple[Tensor, Tensor], None, None]:
         """Make batches on the device; the plan of the epoch goes there at once."""
-        there = torch.from_numpy(plan)
-        if self.device.type == "cuda":
-            there = there.pin_memory()
-        there = there.to(self.device, non_blocking=True)
-        return made_ahead(batches, lambda part: source.read(there[part], self.dtype), 0)
+        there = self._send(torch.from_numpy(plan))
+        if self.packed and isinstance(source, MasksOnDevice):
+            yield from self._blocks(there, source.read_packed)
+        else:
+            yield from self._blocks(there, lambda some: source.read(some, self.dtype))
+
+    def _packed(self, plan: np.ndarray, masks: Windows) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """Read packed masks and unpack them behind the way to the device, where they are to be unpacked."""
+
+        def read(some: np.ndarray) -> tuple[Tensor, Tensor]:
+            frames, factors = (self._send(torch.from_numpy(part)) for part in masks.read_packed(some))
+            return frames if self.packed else unpack_masks(frames, self.dtype), factors
+
+        return self._blocks(plan, read)
+
+    def _blocks(
+        self, plan: Any, read: Callable[[Any], tuple[Tensor, Tensor]]
+    ) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """Make several small batches with one call and hand over parts of the result."""
+        source, size = self.dataset.source, self._epochs.options.batch_size
+        room = _BLOCK_BYTES if self.device.type == "cpu" else _DEVICE_BLOCK_BYTES
+        frame = np.prod(source.frame_shape) / 8 if self.packed else np.prod(source.frame_shape) * self.dtype.itemsize
+        rows = max(1, int(room / (size * source.window * frame))) * size
+        for start in range(0, len(plan), rows):
+            frames, factors = read(plan[start : start + rows])
+            # unsafe_split: parts that the consumer may change in place, as tensors of their own.
+            yield from zip(frames.unsafe_split(size), factors.unsafe_split(size), strict=True)
 
     def _made_here(self, plan: np.ndarray, dealt: Dealt) -> Generator[tuple[Tensor, Tensor], None, None]:
-        """Make batches on the CPU, and hand them over to the device if that is another one."""
-        source, transform = self.dataset.source, self.dataset.transform
-        pinned = self.device.type == "cuda"
-        # Those that are made or wait, the one that the consumer has, and the one that is being written.
-        held = self.ahead + 2
-        shape = (self._epochs.options.batch_size, source.window, *source.frame_shape)
-        reused = self.reuse_buffers or pinned
-        if reused and not self._buffers:  # once: their pages come into being when they are written first
-            self._buffers = [torch.empty(shape, pin_memory=pinned) for _ in range(held)]
-        buffers = self._buffers
-        copied = [torch.Event(self.device) for _ in buffers] if pinned else []
-        number = count()
+        """Make batches on the CPU, for the CPU."""
+        source, transform, dtype = self.dataset.source, self.dataset.transform, self.dtype
+        size = self._epochs.options.batch_size
+        # An iteration has the buffers for itself: another one that begins meanwhile makes its own.
+        buffers, self._buffers = self._buffers, []
+        shape = (size, source.window, *source.frame_shape)
+        if self.reuse_buffers and not buffers:  # once: their pages come into being when they are written first
+            # Those that are being made or wait, and the one that the consumer has.
+            buffers = [torch.empty(shape) for _ in range(self.ahead + 1)]
+        views = [buffer.numpy() for buffer in buffers]
+        recycled = Recycled(shape, self.ahead)
 
-        def make(part: slice) -> tuple[Tensor, Tensor]:
-            turn = next(number) % held
-            out = None
-            if buffers:
-                if pinned:
-                    copied[turn].synchronize()  # of the copy that this buffer was for, held batches ago
-                out = buffers[turn][: part.stop - part.start].numpy()
-            pixels, factors = source.read_floats(plan[part], out)
-            frames = torch.from_numpy(pixels)
+        def make(order: tuple[int, slice]) -> tuple[Tensor, Tensor]:
+            number, part = order
+            rows = plan[part]
+            out = views[number % len(views)] if views else recycled.take()
+            out = out if len(rows) == size else out[: len(rows)]
+            frames = torch.from_numpy(out)
+            _, factors = source.read_floats(rows, out)
             if transform is not None:
                 frames = torch.stack([transform(window) for window in frames])
-            values = torch.from_numpy(factors)
-            if pinned:
-                frames = frames.to(self.device, non_blocking=True)
-                copied[turn].record()
-            return frames.to(self.device, self.dtype), values.to(self.device)
+            return frames if frames.dtype == dtype else frames.to(dtype), torch.from_numpy(factors)
 
-        return made_ahead(dealt.batches, make, self.ahead)
+        with closing(made_ahead(list(enumerate(dealt.batches)), make, self.ahead, self._threads())) as made:
+            yield from made
+        self._buffers = buffers
+
+    def _sender(self, plan: np.ndarray) -> Callable[[slice], tuple[Tensor, Tensor]]:
+        """Return what makes a batch on the CPU and sends it to the device, perhaps on another thread."""
+        source, transform = self.dataset.source, self.dataset.transform
+        cuda = self.device.type == "cuda"
+        # A thread starts with a stream of its own choice; the copies belong on the consumer's.
+        stream = torch.cuda.current_stream(self.device) if cuda else None
+
+        def make(part: slice) -> tuple[Tensor, Tensor]:
+            rows = plan[part]
+            # Pinned memory comes from torch's cache, which gives a block again when the copies from it are done.
+            frames = torch.empty((len(rows), source.window, *source.frame_shape), pin_memory=cuda)
+            _, factors = source.read_floats(rows, frames.numpy())
+            if transform is not None:
+                frames = torch.stack([transform(window) for window in frames])
+            with torch.cuda.stream(stream):
+                return self._send(frames).to(self.dtype), self._send(torch.from_numpy(factors))
+
+        return make
+
+    def _threads(self) -> int:
+        """Return how many batches may be made side by side; a transform may draw from a state that all would share."""
+        return _cores() if self.dataset.transform is None else 1
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        """Copy a tensor to the device without waiting for it."""
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(self.device, non_blocking=True)
 
 
 def interleave(batch: Tensor) -> Tensor:
@@ -196,6 +261,14 @@ def _place(dataset: WindowDataset, device: torch.device, *, wanted: bool | None)
                 "memory."
             ) from error
         return None
+
+
+def _masks_of(dataset: WindowDataset) -> Windows | None:
+    """Return the masks that a dataset's plans speak of, or None where it serves others than stored ones."""
+    source = dataset.source
+    if isinstance(source, OnePerSequence):
+        source = source.source
+    return source if isinstance(source, Windows) else None
 
 
 def _cores() -> int:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
-from natsprites.float_kernels import spread_levels
 from natsprites.transitions import SIDE, Transitions
 from temporalpairs.loaders.chance import ANGLE, COLOUR, SHAPE, below, words
 
@@ -233,6 +232,8 @@ def to_floats(
     out: Float32[np.ndarray, "n window channels height width"] | None = None,
 ) -> Float32[np.ndarray, "n window channels height width"]:
     """Turn 0 … 255 into float32 in [0, 1], repeating one channel into several where there is one."""
+    from natsprites.float_kernels import spread_levels
+
     n, window, stored, height, width = pixels.shape
     floats = np.empty((n, window, channels, height, width), np.float32) if out is None else out
     spread_levels(

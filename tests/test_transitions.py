@@ -56,24 +56,46 @@ def test_the_order_is_object_window_time() -> None:
     assert np.array_equal(np.lexsort(keys[::-1]), np.arange(len(found))), "ids ascend in this file"
 
 
-@pytest.mark.parametrize("window", [2, 3, 7])
-def test_a_window_is_consecutive_frames_of_one_object_in_one_window(window: int) -> None:
+@pytest.mark.parametrize(
+    ("window", "step", "min_length"), [(2, 1, 1), (3, 1, 1), (7, 1, 1), (2, 3, 1), (3, 2, 1), (2, 1, 6), (3, 2, 7)]
+)
+def test_a_window_is_frames_of_one_run_of_one_object_in_one_window(window: int, step: int, min_length: int) -> None:
     statistics = made_statistics(LENGTHS)
     sequences = to_sequences(statistics)
-    found = find_transitions(sequences, window)
+    found = find_transitions(sequences, window, step=step, min_length=min_length)
+    span = (window - 1) * step + 1
     expected = []
     for start, stop in zip(statistics.start, statistics.start[1:], strict=False):
         for place in range(3):
-            for begin in range(start, stop - window + 1):
-                run = statistics.values[begin : begin + window, place]
-                if not np.isnan(run).any():
-                    expected.append(run)
+            empty = np.isnan(statistics.values[start:stop, place, 0])
+            for begin in range(stop - start - span + 1):
+                before = np.flatnonzero(empty[:begin])
+                after = np.flatnonzero(empty[begin:])
+                length = (begin + after[0] if len(after) else stop - start) - (before[-1] + 1 if len(before) else 0)
+                if not empty[begin : begin + span].any() and length >= min_length:
+                    expected.append(statistics.values[start + begin : start + begin + span : step, place])
+    assert len(expected) > 1
+    assert (found.window, found.step) == (window, step)
     assert np.array_equal(np.stack([found.y, found.x, found.area], axis=2), np.array(expected))
 
 
 def test_a_window_longer_than_every_sequence_is_told() -> None:
     with pytest.raises(OptionError, match=r"window=99: no sequence has that many frames; the longest of \d+ has \d+"):
         find_transitions(to_sequences(made_statistics(LENGTHS)), 99)
+
+
+def test_a_step_or_a_length_that_leaves_nothing_is_told() -> None:
+    sequences = to_sequences(made_statistics(LENGTHS))
+    with pytest.raises(OptionError, match=r"window=4 with step=20: no sequence has that many frames; the longest"):
+        find_transitions(sequences, 4, step=20)
+    with pytest.raises(OptionError, match=r"window=2: no sequence of at least 99 frames has that many frames"):
+        find_transitions(sequences, min_length=99)
+
+
+@pytest.mark.parametrize("options", [{"step": 0}, {"min_length": 0}, {"window": 1}])
+def test_numbers_that_are_none_are_told(options: dict[str, int]) -> None:
+    with pytest.raises(OptionError, match=f"{next(iter(options))}={next(iter(options.values()))}"):
+        find_transitions(to_sequences(made_statistics(LENGTHS)), **options)
 
 
 @pytest.mark.parametrize("videos", [0, 3])

@@ -12,6 +12,7 @@ from sequences_made import made_sequences
 from temporalpairs.builders.errors import OptionError
 from temporalpairs.loaders import ArrayDataset, WindowOptions, Windows, assign_videos
 from temporalpairs.loaders.chance import below, philox, words
+from temporalpairs.loaders.one_per_sequence import OnePerSequence
 from temporalpairs.loaders.splits import FRACTIONS, choose
 
 
@@ -112,6 +113,65 @@ def test_every_window_runs_forward_within_its_sequence(
     )
 
 
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=8),
+    window=st.integers(2, 6),
+    step=st.integers(1, 9),
+    min_length=st.integers(1, 20),
+    boundary=st.sampled_from(["clamp", "valid"]),
+    epoch=st.integers(0, 2**32 - 1),
+)
+def test_a_fixed_step_shrinks_at_the_end_or_has_to_fit(
+    lengths: list[int], window: int, step: int, min_length: int, boundary: str, epoch: int
+) -> None:
+    sequences = made_sequences(lengths)
+    options = WindowOptions(window=window, step=step, min_length=min_length, boundary=boundary)  # type: ignore[arg-type]
+    expected = []
+    for start, length in zip(sequences.start.tolist(), lengths, strict=False):
+        for first in range(start, start + length * (length >= min_length)):
+            frames = [first + place * step for place in range(window)]
+            if boundary == "clamp":  # the frame that is place-th from behind leaves room for those after it
+                frames = [min(frame, start + length - window + place) for place, frame in enumerate(frames)]
+            if frames[0] == first and frames[-1] < start + length:
+                expected.append(frames)
+    if not expected:
+        with pytest.raises(OptionError, match=f"window={window}.*longest of {len(lengths)} has {max(lengths)}") as told:
+            Windows.of(sequences, np.arange(len(lengths)), options)
+        assert (f"step={step}" in str(told.value)) == (boundary == "valid")
+        assert (f"at least {min_length} frames" in str(told.value)) == (min_length > 1)
+        return
+    windows = Windows.of(sequences, np.arange(len(lengths)), options)
+    assert windows.plan(np.arange(len(windows)), epoch).tolist() == expected
+
+
+def test_short_sequences_can_be_left_out() -> None:
+    windows = windows_of([4, 2, 6, 5], min_length=5)
+    assert windows.plan(np.arange(len(windows)), 0)[:, 0].tolist() == [6, 7, 8, 9, 10, 12, 13, 14, 15]
+
+
+def test_one_window_of_each_sequence_is_one_of_all_its_windows_drawn_uniformly() -> None:
+    lengths = [4, 1, 2, 6, 9]
+    windows = windows_of(lengths, step=1)
+    one = OnePerSequence.of(windows, windows.last, seed=3)
+    assert len(one) == 4, "one frame is no window"
+    drawn = np.stack([one.plan(np.arange(4), epoch)[:, 0] for epoch in range(2000)])
+    for sequence, (start, length) in enumerate([(0, 4), (5, 2), (7, 6), (13, 9)]):
+        counts = np.bincount(drawn[:, sequence] - start)
+        assert len(counts) == length - 1
+        assert length == 2 or stats.chisquare(counts).pvalue > 1e-4
+    assert np.array_equal(one.plan(np.array([2, 0]), 7)[:, 0], drawn[7, [2, 0]]), "whatever is asked for with it"
+    other = OnePerSequence.of(windows, windows.last, seed=4)
+    assert any(other.plan(np.arange(4), epoch)[3, 0] != drawn[epoch, 3] for epoch in range(20))
+
+
+def test_the_window_that_a_sequence_shows_has_the_distances_of_its_own_number() -> None:
+    windows = windows_of([40, 40], boundary="valid")
+    one = OnePerSequence.of(windows, windows.last, seed=0)
+    for epoch in range(10):
+        everything = windows.plan(np.arange(len(windows)), epoch).tolist()
+        assert all(row in everything for row in one.plan(np.arange(2), epoch).tolist())
+
+
 def test_every_frame_but_the_last_of_a_sequence_starts_one_pair() -> None:
     windows = windows_of([4, 2, 6])
     assert windows.plan(np.arange(len(windows)), 0)[:, 0].tolist() == [0, 1, 2, 4, 6, 7, 8, 9, 10]
@@ -134,7 +194,15 @@ def test_array_samples_equal_their_batch_and_change_with_the_epoch() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"window": 1}, {"max_delta_t": 0}, {"boundary": "wrap"}, {"seed": -1}, {"seed": 2**64}],
+    [
+        {"window": 1},
+        {"max_delta_t": 0},
+        {"boundary": "wrap"},
+        {"seed": -1},
+        {"seed": 2**64},
+        {"step": 0},
+        {"min_length": 0},
+    ],
 )
 def test_an_option_that_does_not_fit_is_refused_by_name(options: dict[str, object]) -> None:
     with pytest.raises(OptionError, match=next(iter(options))):

@@ -136,7 +136,9 @@ def test_keys_may_come_in_any_order_and_unknown_ones_are_passed_over(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "written", [lambda n: float(n), lambda n: f"{n}e0", lambda n: f"{n}.000", lambda n: f"{n}E+0"], ids=str
+    "written",
+    [lambda n: float(n), lambda n: f"{n}e0", lambda n: f"{n}.000", lambda n: f"{n}E+0"],
+    ids=["12.0", "12e0", "12.000", "12E+0"],
 )
 def test_whole_numbers_may_be_written_as_floats(tmp_path, written):
     numbers = ",".join(str(written(n)) for n in as_list(mask(1))["counts"])
