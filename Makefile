@@ -21,8 +21,8 @@ demo: $(READY)  ## build the synthetic samples, load them, draw them
 	rm -rf demo-output
 	$(BIN)/temporal-pairs demo --out demo-output
 
-test: $(READY)  ## run the tests
-	$(BIN)/pytest
+test: $(READY)  ## run the tests, on up to four cores
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: $(READY) types  ## check style and types
 	$(BIN)/ruff check .

@@ -63,7 +63,9 @@ class PairLoader:
         resident: on CUDA, whether the data live on the device; by default where they fit. If not, batches are made on
             the CPU and go through pinned memory, masks still packed.
         packed: hand over KITTI Masks as they are stored, a bit a pixel: frames uint8 [B, T, 512], which
-            `unpack_masks` turns into [B, T, 1, 64, 64] where they are used; ``dtype`` says nothing then.
+            `unpack_masks` turns into [B, T, 1, 64, 64] where they are used; ``dtype`` says nothing then. Packed batches
+            and those made on a device are made several at a time: one that is kept keeps its neighbours in memory, up
+            to 512 KiB on the CPU and 64 MiB on a device.
 
     Raises:
         OptionError: an argument does not fit; the text says what would.

@@ -69,5 +69,5 @@ def test_numpy_batches_come_without_torch(base: Path) -> None:
 @pytest.mark.skipif(find_spec("pytorch_lightning") is None, reason="Lightning is not installed")
 def test_lightning_trains_and_resumes(tmp_path: Path, base: Path) -> None:
     first = example("lightning_module", base, "--steps", "10", "--out", tmp_path)
-    assert first.startswith("step 10, epoch 0")
+    assert first.startswith("step 10")
     assert example("lightning_module", base, "--steps", "20", "--out", tmp_path).startswith("step 20")
