@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -372,7 +373,8 @@ def _kill_builds(folder: Path, fmt: StoreFormat, kills: int) -> Counter[str]:
         else:
             _wait_for_files(process, folder, before, rng.randint(0, files + 1))
             time.sleep(rng.choice([0, 0, rng.uniform(0, 0.02)]))
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(process.pid, signal.SIGKILL)
         status = process.wait()
         _wait_for_the_end_of(process.pid)  # no worker outlives its build
         if os.path.lexists(target):
