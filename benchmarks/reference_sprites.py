@@ -144,8 +144,8 @@ class ReferenceDataset(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         i = np.random.choice(len(self))  # noqa: NPY002 - as the reference does
-        angle = 9 * np.random.choice(40)  # noqa: NPY002
-        code = np.random.choice(len(_FOUR))  # noqa: NPY002
+        angle = 9 * np.random.choice(40)  # noqa: NPY002 - likewise
+        code = np.random.choice(len(_FOUR))  # noqa: NPY002 - likewise
         pairs = self.transitions
         x, y, scale = pairs.x[i] / 64, pairs.y[i] / 64, np.sqrt(pairs.area[i] / 64**2)
         frames = render_pair(self.renderer, x, y, scale, angle, _FOUR[code])
