@@ -1,0 +1,94 @@
+"""The mean correlation coefficient: how well single codes follow single factors, whatever their order and sign."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64, Num
+
+from slowvae.metrics.arguments import checked_scored
+from temporalpairs.builders.errors import OptionError
+
+Correlation = Literal["spearman", "pearson"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MccScore:
+    """The mean correlation coefficient and what it is the mean of.
+
+    Attributes:
+        score: mean of ``per_factor``, in [0, 1].
+        matrix: correlations with their signs, a row for each factor and a column for each code.
+        assignment: the code of each factor.
+        per_factor: absolute correlation of each factor with its code.
+        correlation: which one.
+    """
+
+    score: float
+    matrix: Float64[np.ndarray, "factors codes"]
+    assignment: Int64[np.ndarray, "factors"]
+    per_factor: Float64[np.ndarray, "factors"]
+    correlation: Correlation
+
+    def scores(self) -> dict[str, float]:
+        """Return the score by its name in a table, which says the correlation."""
+        return {f"mcc_{self.correlation}": self.score}
+
+
+def mcc(
+    codes: Float[np.ndarray, "n codes"],
+    factors: Num[np.ndarray, "n factors"],
+    *,
+    correlation: Correlation = "spearman",
+) -> MccScore:
+    """Score with the mean correlation coefficient.
+
+    From Hyvärinen & Morioka, "Unsupervised feature extraction by time-contrastive learning and nonlinear ICA" (2016),
+    as Klindt et al., "Towards nonlinear disentanglement in natural data with temporal sparse coding" (2021), use it.
+
+    Each factor gets a code of its own such that the sum of the absolute correlations is largest. A constant code
+    correlates with nothing: its correlations are 0. The reference pads the factors with columns of normal noise up to
+    the number of codes before it assigns, so its score varies with that noise, by less than 0.01; here nothing is
+    padded.
+
+    Args:
+        codes: at least as many as factors.
+        factors: of any scale, none constant.
+        correlation: Spearman's of the ranks, where ties share their mean rank, or Pearson's.
+
+    Raises:
+        OptionError: the arrays do not fit, there are fewer codes than factors, a factor is constant, or the correlation
+            is unknown.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.stats import rankdata
+
+    if correlation not in ("spearman", "pearson"):
+        raise OptionError(f"correlation={correlation!r} is unknown; it is 'spearman' or 'pearson'.")
+    codes, factors = checked_scored(codes, factors)
+    num_codes, num_factors = codes.shape[1], factors.shape[1]
+    if num_codes < num_factors:
+        raise OptionError(
+            f"codes has {num_codes} columns and factors {num_factors}, but each factor needs a code of its own. "
+            f"Encode with at least {num_factors} codes, or score {num_codes} of the factors."
+        )
+    if correlation == "spearman":
+        codes, factors = rankdata(codes, axis=0), rankdata(factors, axis=0)
+    matrix = np.clip(_directions(factors).T @ _directions(codes), -1, 1)
+    _, assignment = linear_sum_assignment(np.abs(matrix), maximize=True)
+    per_factor = np.abs(matrix[np.arange(num_factors), assignment])
+    return MccScore(float(per_factor.mean()), matrix, assignment.astype(np.int64), per_factor, correlation)
+
+
+def _directions(values: Num[np.ndarray, "n columns"]) -> Float64[np.ndarray, "n columns"]:
+    """Centre the columns and scale them to length 1; those that are constant become 0."""
+    centred = values - values.mean(axis=0, dtype=np.float64)
+    # The mean of equal numbers can miss them by a rounding, which would then count as variation.
+    centred[:, np.ptp(values, axis=0) == 0] = 0
+    largest = np.abs(centred).max(axis=0)
+    centred /= np.where(largest > 0, largest, 1)  # the squares of tiny numbers would vanish
+    length = np.linalg.norm(centred, axis=0)
+    directions: Float64[np.ndarray, "n columns"] = centred / np.where(length > 0, length, 1)
+    return directions
