@@ -39,7 +39,8 @@ types: $(READY)  ## check types, strictly, under the installed names
 	ln -sfn $(CURDIR)/loaders $(TYPES)/temporalpairs/loaders
 	ln -sfn $(CURDIR)/kittimasks $(TYPES)/kittimasks
 	ln -sfn $(CURDIR)/natsprites $(TYPES)/natsprites
-	cd $(TYPES) && ../bin/mypy --config-file $(CURDIR)/pyproject.toml -p temporalpairs -p kittimasks -p natsprites
+	ln -sfn $(CURDIR)/slowvae $(TYPES)/slowvae
+	cd $(TYPES) && ../bin/mypy --config-file $(CURDIR)/pyproject.toml -p temporalpairs -p kittimasks -p natsprites -p slowvae
 
 bench: $(READY)  ## measure against a plain reimplementation of the reference
 	$(BIN)/python benchmarks/kitti_masks.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt
@@ -50,7 +51,7 @@ wheel-check: $(READY)  ## build sdist and wheel and check what is in them
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
 	$(BIN)/twine check --strict dist/*
-	$(BIN)/check-wheel-contents --toplevel kittimasks,natsprites,temporalpairs dist/*.whl
+	$(BIN)/check-wheel-contents --toplevel kittimasks,natsprites,slowvae,temporalpairs dist/*.whl
 
 sample: $(READY)  ## make the synthetic raw samples again
 	rm -rf kittimasks/sample/instances_txt natsprites/sample/youtube_vis.json

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from temporalpairs.builders.errors import DatasetWarning, OptionError, TemporalPairsError
+from temporalpairs.builders.training_commands import add_commands as add_training_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,8 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except OSError as error:
             print(f"{error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
             return EXIT_FAILED
-        except KeyboardInterrupt:
-            print("Interrupted; nothing unfinished was left under a final name.", file=sys.stderr)
+        except KeyboardInterrupt as interruption:
+            text = str(interruption) or "Interrupted; nothing unfinished was left under a final name."
+            print(text, file=sys.stderr)
             return EXIT_INTERRUPTED
     return 0
 
@@ -116,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--anti-aliasing", type=int, default=5, help="canvas pixels a pixel (%(default)s)")
     render.add_argument("--quiet", action="store_true", help="no progress bar")
     render.set_defaults(run=_render)
+
+    add_training_commands(commands)
     return parser
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from temporalpairs.builders.errors import OptionError, WrongStoreError
+from temporalpairs.builders.publish import replace_file
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -40,16 +39,10 @@ def save_preview(store: Store, out: str | Path) -> Path:
         first.save(data, "GIF", save_all=True, append_images=rest, duration=_MILLISECONDS, loop=0)
     else:
         raise OptionError(f"{out}: a preview is a .png (a montage) or a .gif (an animation).")
-    private = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        private.write_bytes(data.getvalue())
-        return private.replace(out)
+        return replace_file(out, data.getvalue())
     except OSError as error:
         raise OptionError(f"{out}: the picture could not be written there ({error.strerror}).") from error
-    finally:
-        with suppress(OSError):
-            private.unlink()
 
 
 def _drawing_of(store: Store) -> ModuleType:

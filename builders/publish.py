@@ -1,6 +1,7 @@
 """Atomic publication: build under a private name beside the target, flush to disk, then rename.
 
-Whatever happens in between, kill -9 and power loss included, the target is either absent or whole.
+Whatever happens in between, kill -9 and power loss included, the target is either absent or whole (`publishing`), or
+either the old one or the new one (`replace_file`).
 """
 
 from __future__ import annotations
@@ -53,6 +54,26 @@ def publishing(target: Path) -> Iterator[Path]:
         with suppress(OSError):  # what cannot be removed now is swept by the next build
             _remove(folder)
         os.close(lock)
+
+
+def replace_file(path: str | Path, data: bytes) -> Path:
+    """Write a file, in place of an older one if there is one: nobody ever sees half of it.
+
+    Raises:
+        OSError: it could not be written; an older file is as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    private = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        private.write_bytes(data)
+        _flush_entry(private)
+        private.replace(path)
+    finally:
+        with suppress(OSError):
+            private.unlink()
+    _flush_entry(path.parent)
+    return path
 
 
 def _private_folder(target: Path) -> tuple[Path, int]:

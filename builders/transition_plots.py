@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from temporalpairs.builders.errors import OptionError
+from temporalpairs.builders.publish import replace_file
 from temporalpairs.builders.transition_stats import (
     FACTORS,
     TransitionStatistics,
     differences_of,
-    replace_file,
     transition_statistics,
 )
 

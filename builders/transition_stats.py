@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -22,6 +21,7 @@ from jaxtyping import Float64, Int64
 
 from temporalpairs.builders.errors import OptionError
 from temporalpairs.builders.fits import Fit, fit_generalised_normal, fit_laplace, fit_normal
+from temporalpairs.builders.publish import replace_file
 from temporalpairs.builders.sequences import UNKNOWN, Sequences
 from temporalpairs.builders.store import Store, read_store
 
@@ -261,18 +261,6 @@ def run_stats(
         save_figure(plot_joint_transitions(opened, statistics), Path(out) / _JOINT_PICTURE),
     ]
     return statistics.to_text(), written
-
-
-def replace_file(path: str | Path, data: bytes) -> Path:
-    """Write a file under a private name, then give it its own: nobody sees half of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    private = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        private.write_bytes(data)
-        return private.replace(path)
-    finally:
-        private.unlink(missing_ok=True)
 
 
 def _stated_categories(source: Store | Sequences) -> dict[int, str]:

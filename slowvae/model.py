@@ -1,0 +1,141 @@
+"""The network: the β-VAE's convolutional encoder and decoder for frames of 64×64 pixels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from temporalpairs.builders.errors import OptionError
+
+SIDE = 64  # rows and columns of a frame: four halvings, then a 4×4 convolution, leave one pixel
+_WIDTH = 256  # features of that pixel
+
+
+class Posterior(NamedTuple):
+    """Mean and logarithm of the variance of q(z | x), float32 [n, z_dim] each."""
+
+    mu: Float[Tensor, "n z"]
+    logvar: Float[Tensor, "n z"]
+
+
+class Reconstruction(NamedTuple):
+    """What a step needs of a batch: the decoder's logits [n, C, 64, 64] and the posterior."""
+
+    logits: Float[Tensor, "n channels 64 64"]
+    mu: Float[Tensor, "n z"]
+    logvar: Float[Tensor, "n z"]
+
+
+class SlowVAE(nn.Module):
+    """A variational autoencoder of single frames; SlowVAE and the β-VAE differ in their objective only.
+
+    The default network is that of Higgins et al. (2017) as the reference has it: 763,285 parameters with one channel
+    and 10 latents. Layers stand at the reference's places, so its checkpoints load.
+
+    Attributes:
+        encoder: any module from [n, C, 64, 64] to [n, 2·z_dim]: means, then logarithms of variances.
+        decoder: any module from [n, z_dim] to logits [n, C, 64, 64].
+
+    Args:
+        z_dim: latent dimensions.
+        channels: of a frame.
+        encoder: one to take instead of the default.
+        decoder: likewise.
+
+    Raises:
+        OptionError: a number is not positive.
+    """
+
+    def __init__(
+        self, z_dim: int = 10, channels: int = 1, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        for name, value in (("z_dim", z_dim), ("channels", channels)):
+            if value < 1:
+                raise OptionError(f"{name}={value}: give at least 1.")
+        self.z_dim = z_dim
+        self.channels = channels
+        self.encoder = default_encoder(z_dim, channels) if encoder is None else encoder
+        self.decoder = default_decoder(z_dim, channels) if decoder is None else decoder
+
+    def encode(self, frames: Float[Tensor, "n channels 64 64"]) -> Posterior:
+        """Return the posterior of frames in [0, 1].
+
+        Raises:
+            OptionError: the frames, or what the encoder makes of them, have another shape.
+        """
+        if frames.ndim != 4 or tuple(frames.shape[1:]) != (self.channels, SIDE, SIDE):
+            raise OptionError(
+                f"frames have shape {list(frames.shape)}; this network takes [n, {self.channels}, {SIDE}, {SIDE}]. "
+                f"Make it with channels={frames.shape[1] if frames.ndim == 4 else '…'}, or load frames of that size."
+            )
+        found = self.encoder(frames).float()
+        if found.shape[1:] != (2 * self.z_dim,):
+            raise OptionError(
+                f"the encoder returns {list(found.shape)}; for z_dim={self.z_dim} it is [n, {2 * self.z_dim}]: means, "
+                "then logarithms of variances."
+            )
+        return Posterior(found[:, : self.z_dim], found[:, self.z_dim :])
+
+    def decode(self, z: Float[Tensor, "n z"]) -> Float[Tensor, "n channels 64 64"]:
+        """Return the logits of the frames that latents stand for; their sigmoid is the frame."""
+        logits: Tensor = self.decoder(z)
+        return logits
+
+    def forward(
+        self, frames: Float[Tensor, "n channels 64 64"], noise: Float[Tensor, "n z"] | None = None
+    ) -> Reconstruction:
+        """Encode, draw latents and decode.
+
+        Args:
+            frames: in [0, 1].
+            noise: standard normal; what is drawn is mu + exp(logvar / 2) · noise (Kingma and Welling 2014, §2.4). By
+                default it comes from torch's global generator.
+        """
+        mu, logvar = self.encode(frames)
+        if noise is None:
+            noise = torch.randn_like(mu)
+        return Reconstruction(self.decode(mu + (logvar / 2).exp() * noise), mu, logvar)
+
+
+def default_encoder(z_dim: int, channels: int) -> nn.Sequential:
+    """Return the reference's encoder, its weights drawn from torch's global generator."""
+    return _started(
+        nn.Sequential(
+            nn.Conv2d(channels, 32, 4, 2, 1), nn.ReLU(),
+            nn.Conv2d(32, 32, 4, 2, 1), nn.ReLU(),
+            nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(),
+            nn.Conv2d(64, 64, 4, 2, 1), nn.ReLU(),
+            nn.Conv2d(64, _WIDTH, 4), nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(_WIDTH, 2 * z_dim),
+        )
+    )  # fmt: skip
+
+
+def default_decoder(z_dim: int, channels: int) -> nn.Sequential:
+    """Return the reference's decoder, its weights drawn from torch's global generator."""
+    return _started(
+        nn.Sequential(
+            nn.Linear(z_dim, _WIDTH),
+            nn.Unflatten(1, (_WIDTH, 1, 1)), nn.ReLU(),
+            nn.ConvTranspose2d(_WIDTH, 64, 4), nn.ReLU(),
+            nn.ConvTranspose2d(64, 64, 4, 2, 1), nn.ReLU(),
+            nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(),
+            nn.ConvTranspose2d(32, 32, 4, 2, 1), nn.ReLU(),
+            nn.ConvTranspose2d(32, channels, 4, 2, 1),
+        )
+    )  # fmt: skip
+
+
+def _started(layers: nn.Sequential) -> nn.Sequential:
+    """Draw weights as the reference does: transposed convolutions are left as PyTorch starts them."""
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return layers
