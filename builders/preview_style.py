@@ -6,9 +6,12 @@ from bisect import bisect_left
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from temporalpairs.builders.store import Store
 
 Colour = tuple[int, int, int]
@@ -22,6 +25,7 @@ NIGHT, BODY, CENTRE = (24, 28, 38), (236, 228, 206), (235, 87, 60)
 
 _SMALL, _LARGE = 11, 16
 _TITLE = 26  # height of the header's first line
+_PALETTE_FRAMES = 8  # of an animation, that its colours are chosen from
 _ELLIPSIS = "…"  # Pillow's own font has little beyond ASCII, but this
 
 
@@ -83,6 +87,23 @@ def with_header(store: Store, content: Image.Image, caption: str) -> Image.Image
         draw.text((GAP, GAP + _TITLE + LINE * i), _spaced(line), FAINT, small_font())
     image.paste(content, (0, header))
     return image
+
+
+def with_one_palette(pictures: Sequence[Image.Image], colours: int, exact: Sequence[Colour] = ()) -> list[Image.Image]:
+    """Reduce the pictures of an animation to the same few colours, so that nothing flickers.
+
+    Args:
+        pictures: in RGB.
+        colours: how many, 256 at most.
+        exact: colours that are kept as they are.
+    """
+    some = [np.asarray(picture) for picture in pictures[:: max(len(pictures) // _PALETTE_FRAMES, 1)]]
+    # Median cut would merge the few bright pixels of a coloured sprite with others.
+    count = colours - len(exact)
+    palette = Image.fromarray(np.concatenate(some)).quantize(count, Image.Quantize.MAXCOVERAGE)
+    found = (palette.getpalette() or [])[: 3 * count]
+    palette.putpalette([*(part for colour in exact for part in colour), *found])
+    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
 
 
 def _spaced(text: str) -> str:

@@ -15,7 +15,19 @@ from natsprites.options import SpriteOptions
 from natsprites.transitions import find_transitions
 from natsprites.windows import draw, sprite_factors
 from temporalpairs.builders.errors import NotAStoreError, OptionError
-from temporalpairs.builders.preview_style import CENTRE, FAINT, GAP, INK, LINE, NIGHT, PAPER, SIDE, with_header, write
+from temporalpairs.builders.preview_style import (
+    CENTRE,
+    FAINT,
+    GAP,
+    INK,
+    LINE,
+    NIGHT,
+    PAPER,
+    SIDE,
+    with_header,
+    with_one_palette,
+    write,
+)
 from temporalpairs.builders.sequences import UNKNOWN
 from temporalpairs.builders.sprite_panel import enlarged, panel
 
@@ -33,7 +45,6 @@ _SMALL_ZOOM = 2  # likewise, in an animation
 _TRAIL = 12  # past centres that a trail shows
 _COLOURS = 128  # of an animation: keeps the file small
 _EXACT = (PAPER, INK, NIGHT, CENTRE, (0, 0, 0))  # those that areas and text have
-_PALETTE_FRAMES = 6  # that the others are chosen from
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +132,7 @@ def animation(store: Store) -> list[Image.Image]:
             at = step % len(rows)
             _draw_moment(picture, corner, store, index, rows[: at + 1], sprites[at])
         pictures.append(picture)
-    return _with_one_palette(pictures)
+    return with_one_palette(pictures, _COLOURS, _EXACT)
 
 
 def _check(store: Store) -> None:
@@ -307,13 +318,3 @@ def _frame(store: Store, sequence: int, row: int) -> str:
 def _numbers(factors: Float64[np.ndarray, "3"]) -> str:
     y, x, area = factors
     return f"y {y:.1f}  x {x:.1f}  area {area:.0f}"
-
-
-def _with_one_palette(pictures: list[Image.Image]) -> list[Image.Image]:
-    """Reduce pictures to the same few colours, so that nothing flickers."""
-    some = [np.asarray(picture) for picture in pictures[:: max(len(pictures) // _PALETTE_FRAMES, 1)]]
-    # Median cut would merge the few bright pixels of a coloured sprite with others.
-    palette = Image.fromarray(np.concatenate(some)).quantize(_COLOURS - len(_EXACT), Image.Quantize.MAXCOVERAGE)
-    found = (palette.getpalette() or [])[: 3 * (_COLOURS - len(_EXACT))]
-    palette.putpalette([*(part for colour in _EXACT for part in colour), *found])
-    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
