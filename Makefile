@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: $(READY)  ## build the synthetic samples, load them, draw them
+demo: $(READY)  ## build the synthetic samples, load them, draw them, train on one
 	rm -rf demo-output
 	$(BIN)/temporal-pairs demo --out demo-output
 
@@ -46,6 +46,8 @@ bench: $(READY)  ## measure against a plain reimplementation of the reference
 	$(BIN)/python benchmarks/kitti_masks.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt
 	$(BIN)/python benchmarks/pairs.py --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
 	$(BIN)/python benchmarks/natural_sprites.py --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
+	$(BIN)/python benchmarks/training.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt \
+	  --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
 
 wheel-check: $(READY)  ## build sdist and wheel and check what is in them
 	rm -rf dist

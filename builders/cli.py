@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("temporal-pairs"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="build both synthetic samples, load them and draw them, offline")
+    demo = commands.add_parser("demo", help="build both synthetic samples, load, draw and train on them, offline")
     demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder for what it makes (%(default)s)")
     demo.set_defaults(run=_demo)
 
