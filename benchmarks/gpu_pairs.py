@@ -40,7 +40,7 @@ EXPECTED = {
     "masks": "d0c7aa0a99dd3a42b20aade44f28406c5f2545a40c393cff300a31ee48f27971",
     "sprites": "5f95ab330c9047e29cdb21c737e2071bde6005c3d1c3a623fa01e190b4e1c158",
 }
-_ANNOTATIONS = ("Bool", "Float", "Float32", "Float64", "Int", "Int32", "Int64", "UInt8", "UInt64")
+_ANNOTATIONS = ("Bool", "Float", "Float32", "Float64", "Int", "Int32", "Int64", "Num", "UInt8", "UInt64")
 
 
 def find_packages() -> None:
