@@ -43,6 +43,13 @@ EXPECTED = {
 _ANNOTATIONS = ("Bool", "Float", "Float32", "Float64", "Int", "Int32", "Int64", "Num", "UInt8", "UInt64")
 
 
+class Annotation:
+    """What jaxtyping's names are where it is absent: anything goes."""
+
+    def __class_getitem__(cls, _: Any) -> type:
+        return object
+
+
 def find_packages() -> None:
     """Make the packages importable under their installed names from the folders of a repository that is not installed.
 
@@ -52,7 +59,7 @@ def find_packages() -> None:
     if importlib.util.find_spec("jaxtyping") is None:
         sys.modules["jaxtyping"] = types.ModuleType("jaxtyping")
         for name in _ANNOTATIONS:
-            setattr(sys.modules["jaxtyping"], name, object)
+            setattr(sys.modules["jaxtyping"], name, Annotation)
     if importlib.util.find_spec("temporalpairs") is None:
         namespace = types.ModuleType("temporalpairs")
         namespace.__path__ = []
