@@ -204,6 +204,34 @@ def encoder(network: SlowVAE) -> Callable[[Observations], Float32[np.ndarray, "n
     return encode
 
 
+def draw_codes(
+    truth: GroundTruth,
+    encode: Callable[[Observations], Float32[np.ndarray, "n z"]],
+    num: int,
+    random_state: RandomState,
+) -> tuple[Float32[np.ndarray, "num z"], Num[np.ndarray, "num factors"]]:
+    """Draw observations a few at a time, as disentanglement_lib does, and encode them.
+
+    Args:
+        truth: of a dataset.
+        encode: as `encoder` makes it.
+        num: how many.
+        random_state: all chance comes from it.
+
+    Returns:
+        Codes and the factors of the same observations.
+    """
+    codes, factors, waiting = [], [], []
+    for start in range(0, num, _TOGETHER):
+        drawn, shown = truth.sample(min(_TOGETHER, num - start), random_state)
+        factors.append(drawn)
+        waiting.append(shown)
+        if _TOGETHER * len(waiting) >= _ENCODED or start + _TOGETHER >= num:
+            codes.append(encode(np.concatenate(waiting)))
+            waiting = []
+    return np.concatenate(codes), np.concatenate(factors)
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """What all metrics of a run share."""
@@ -242,17 +270,8 @@ class _Work:
     def draw(
         self, num: int, state: RandomState | None = None
     ) -> tuple[Float32[np.ndarray, "num z"], Num[np.ndarray, "num factors"]]:
-        """Draw observations a few at a time, as disentanglement_lib does, and encode them."""
-        state = RandomState(self.seed) if state is None else state
-        codes, factors, waiting = [], [], []
-        for start in range(0, num, _TOGETHER):
-            drawn, shown = self.truth.sample(min(_TOGETHER, num - start), state)
-            factors.append(drawn)
-            waiting.append(shown)
-            if _TOGETHER * len(waiting) >= _ENCODED or start + _TOGETHER >= num:
-                codes.append(self.encode(np.concatenate(waiting)))
-                waiting = []
-        return np.concatenate(codes), np.concatenate(factors)
+        """Draw observations and encode them."""
+        return draw_codes(self.truth, self.encode, num, RandomState(self.seed) if state is None else state)
 
 
 def _choose(metrics: Sequence[str] | None, allowed: tuple[str, ...], run: Run) -> tuple[str, ...]:
