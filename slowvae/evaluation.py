@@ -142,11 +142,13 @@ def evaluate(
     truth = dataset.ground_truth()  # type: ignore[attr-defined]  # of both datasets; their base has none
     work = _Work(truth, encoder(trained), protocol, seed)
 
+    # What the MCC is of, and what the pictures show.
+    codes, factors = work.draw(protocol.mcc)
     details: dict[str, Any] = {}
     for name in chosen:
         if progress is not None:
             progress(name)
-        details[name] = work.measure(name)
+        details[name] = mcc(codes, factors) if name == "mcc" else work.measure(name)
     scores = {key: value for found in details.values() for key, value in found.scores().items()}
     _save_scores(run, scores, details, protocol, seed)
     drawn: list[Path] = []
@@ -155,7 +157,6 @@ def evaluate(
             progress("pictures")
         from slowvae.pictures import save_pictures
 
-        codes, factors = work.draw(protocol.mcc)
         correlations = details["mcc"] if "mcc" in details else mcc(codes, factors)
         drawn = save_pictures(
             run.folder / PICTURES,
@@ -250,8 +251,6 @@ class _Work:
             "num_eval": protocol.points_eval,
         }
         match name:
-            case "mcc":
-                return mcc(*self.draw(protocol.mcc, state))
             case "mig":
                 return mig(*self.draw(protocol.mig, state))
             case "dci":
