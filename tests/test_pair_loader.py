@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import math
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -155,6 +157,34 @@ def test_another_dtype_is_float32_converted(served: tuple[WindowDataset, Batch])
     for ahead in (0, 2):
         loader = at_epoch(dataset, dtype=torch.bfloat16, ahead=ahead, reuse_buffers=ahead > 0)
         assert_epoch(loader, (frames.bfloat16(), factors))
+
+
+WITHOUT_NUMBA = """
+import hashlib, sys
+sys.modules["numba"] = None  # as if it were not installed
+from kittimasks import load_kitti_masks
+from temporalpairs.loaders import PairLoader
+
+masks = load_kitti_masks(source=sys.argv[1])
+for options in ({}, {"reuse_buffers": True, "ahead": 1}, {"packed": True}):
+    digest = hashlib.sha256()
+    loader = PairLoader(masks, 7, seed=2**64 - 5, drop_last=False, **options)
+    for _ in range(2):
+        for batch in loader:
+            for tensor in batch:
+                digest.update(tensor.numpy().data)
+    print(digest.hexdigest())
+"""
+
+
+def test_masks_are_the_same_where_numba_is_not_installed(stores: Stores) -> None:
+    """As on a machine that feeds a GPU, with torch and NumPy alone."""
+    found, expected = (
+        subprocess.run([sys.executable, "-c", script, str(stores.masks)], capture_output=True, text=True, check=True)
+        for script in (WITHOUT_NUMBA, WITHOUT_NUMBA.replace('sys.modules["numba"] = None', "import numba"))
+    )
+    assert len(set(found.stdout.split())) == 2, "the first two ways hand over the same floats"
+    assert found.stdout == expected.stdout
 
 
 @needs_cuda
