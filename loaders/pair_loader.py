@@ -20,7 +20,7 @@ from temporalpairs.loaders.epoch_loader import EpochLoader
 from temporalpairs.loaders.epochs import EpochOptions, Epochs
 from temporalpairs.loaders.masks_on_device import MasksOnDevice, unpack_masks
 from temporalpairs.loaders.one_per_sequence import OnePerSequence
-from temporalpairs.loaders.recycled import Recycled
+from temporalpairs.loaders.recycled import Recycled, aligned_floats
 from temporalpairs.loaders.windows import Windows
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class PairLoader(EpochLoader[tuple[Tensor, Tensor]]):
         if ahead is None:
             ahead = _RENDERED_AHEAD if self._on_device is None and dataset.source.costly and _cores() > 1 else 0
         self.ahead = checked_ahead(ahead)
-        self._buffers: list[Tensor] = []
+        self._buffers: list[np.ndarray] = []
 
     def _batches(self, dealt: Dealt) -> Generator[tuple[Tensor, Tensor], None, None]:
         batches = self._made(dealt)
@@ -168,14 +168,13 @@ class PairLoader(EpochLoader[tuple[Tensor, Tensor]]):
         shape = (size, source.window, *source.frame_shape)
         if self.reuse_buffers and not buffers:  # once: their pages come into being when they are written first
             # Those that are being made or wait, and the one that the consumer has.
-            buffers = [torch.empty(shape) for _ in range(self.ahead + 1)]
-        views = [buffer.numpy() for buffer in buffers]
+            buffers = [aligned_floats(shape) for _ in range(self.ahead + 1)]
         recycled = Recycled(shape, self.ahead)
 
         def make(order: tuple[int, slice]) -> tuple[Tensor, Tensor]:
             number, part = order
             rows = plan[part]
-            out = views[number % len(views)] if views else recycled.take()
+            out = buffers[number % len(buffers)] if buffers else recycled.take()
             out = out if len(rows) == size else out[: len(rows)]
             frames = torch.from_numpy(out)
             _, factors = source.read_floats(rows, out)
@@ -197,7 +196,8 @@ class PairLoader(EpochLoader[tuple[Tensor, Tensor]]):
         def make(part: slice) -> tuple[Tensor, Tensor]:
             rows = plan[part]
             # Pinned memory comes from torch's cache, which gives a block again when the copies from it are done.
-            frames = torch.empty((len(rows), source.window, *source.frame_shape), pin_memory=cuda)
+            shape = (len(rows), source.window, *source.frame_shape)
+            frames = torch.empty(shape, dtype=torch.float32, pin_memory=cuda)
             _, factors = source.read_floats(rows, frames.numpy())
             if transform is not None:
                 frames = torch.stack([transform(window) for window in frames])

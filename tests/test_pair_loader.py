@@ -159,6 +159,19 @@ def test_another_dtype_is_float32_converted(served: tuple[WindowDataset, Batch])
         assert_epoch(loader, (frames.bfloat16(), factors))
 
 
+def test_the_users_default_dtype_is_not_that_of_the_frames(masks: WindowDataset) -> None:
+    expected = plain(masks, 1)
+    torch.set_default_dtype(torch.float64)
+    try:
+        for options in ({}, {"reuse_buffers": True}, {"packed": True}):
+            batches = list(islice(at_epoch(masks, batch_size=62, **options), 1))
+            if "packed" in options:
+                batches = [(unpack_masks(frames), factors) for frames, factors in batches]
+            assert_epoch(batches, expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 WITHOUT_NUMBA = """
 import hashlib, sys
 sys.modules["numba"] = None  # as if it were not installed
@@ -316,6 +329,21 @@ def test_a_reused_buffer_holds_until_the_next_batch_is_asked_for(stores: Stores,
 
 def test_batches_without_reuse_stay_what_they_are(masks: WindowDataset) -> None:
     assert_epoch(list(at_epoch(masks, ahead=2)), plain(masks, 1))
+
+
+def test_a_part_of_a_batch_is_held_as_long_as_somebody_has_it(masks: WindowDataset) -> None:
+    parts = [frames[1:3] for frames, _ in at_epoch(masks, ahead=1)]
+    arrays = [frames.numpy()[2] for frames, _ in at_epoch(masks)]
+    for number, whole in enumerate(torch.split(plain(masks, 1)[0], 7)):
+        assert torch.equal(parts[number], whole[1:3])
+        assert np.array_equal(arrays[number], whole[2])
+
+
+@pytest.mark.parametrize("reuse_buffers", [True, False])
+def test_a_batch_begins_with_a_line_of_the_cache(masks: WindowDataset, reuse_buffers: bool) -> None:
+    """Unpacking masks takes half as long again where it does not."""
+    for frames, _ in at_epoch(masks, reuse_buffers=reuse_buffers):
+        assert frames.data_ptr() % 64 == 0
 
 
 @pytest.mark.parametrize("ahead", [0, 3])
