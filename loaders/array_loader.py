@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from temporalpairs.loaders.ahead import checked_ahead, made_ahead
 from temporalpairs.loaders.arrays import ArraySample
+from temporalpairs.loaders.epoch_loader import EpochLoader
 from temporalpairs.loaders.epochs import EpochOptions, Epochs
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from temporalpairs.loaders.arrays import ArrayDataset
+    from temporalpairs.loaders.epochs import Dealt
 
 
-class ArrayLoader:
+class ArrayLoader(EpochLoader[ArraySample]):
     """Iterates over batches (frames float32 [B, T, C, H, W], factors float32 [B, T, F]) of an epoch.
 
     The plan, and so every batch, is that of `PairLoader` with the same arguments; its docstring explains them.
@@ -46,41 +48,11 @@ class ArrayLoader:
         world_size: int = 1,
         ahead: int = 0,
     ) -> None:
+        super().__init__(Epochs(len(dataset), EpochOptions(batch_size, shuffle, seed, drop_last, rank, world_size)))
         self.dataset = dataset
         self.ahead = checked_ahead(ahead)
-        self._epochs = Epochs(len(dataset), EpochOptions(batch_size, shuffle, seed, drop_last, rank, world_size))
 
-    def __len__(self) -> int:
-        return len(self._epochs)
-
-    @property
-    def epoch(self) -> int:
-        """Number of the epoch that the next, or the present, iteration goes through."""
-        return self._epochs.epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; without this, each iteration that ends is followed by the next epoch."""
-        self._epochs.set_epoch(epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tell where the loader stands: behind the batch that was handed over last."""
-        return self._epochs.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another loader stood.
-
-        Raises:
-            OptionError: the state is of another dataset, seed or order.
-        """
-        self._epochs.load_state_dict(state)
-
-    def __iter__(self) -> Iterator[ArraySample]:
-        epochs, source = self._epochs, self.dataset.source
-        dealt = epochs.deal()
+    def _batches(self, dealt: Dealt) -> Generator[ArraySample, None, None]:
+        source = self.dataset.source
         plan = source.plan(dealt.windows, dealt.epoch)
-        made = made_ahead(dealt.batches, lambda batch: ArraySample(*source.read_floats(plan[batch])), self.ahead)
-        with closing(made):
-            for batch, sample in zip(dealt.batches, made, strict=True):
-                epochs.hand_over(dealt, batch)
-                yield sample
-        epochs.finish(dealt)
+        return made_ahead(dealt.batches, lambda part: ArraySample(*source.read_floats(plan[part])), self.ahead)

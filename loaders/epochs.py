@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt64
+from jaxtyping import Int64
 
 from temporalpairs.builders.errors import OptionError
 from temporalpairs.loaders.arrays import checked_epoch
-from temporalpairs.loaders.chance import ORDER, words
+from temporalpairs.loaders.chance import shuffled
 from temporalpairs.loaders.options import checked_seed
 
 
@@ -162,18 +162,9 @@ class Epochs:
 
     def order(self, epoch: int) -> Int64[np.ndarray, "windows"]:
         """Return the window numbers of an epoch in their order: a function of seed and epoch alone."""
-        index = np.arange(self.windows)
         if not self.options.shuffle:
-            return index
-        drawn = words(self.options.seed, epoch, index, ORDER, 2)
-        # Sorting by random bits, the lowest of 64 replaced by the index: faster than argsort, and nothing ties.
-        below = np.uint64((1 << self.windows.bit_length()) - 1)
-        keys: UInt64[np.ndarray, "windows"] = (drawn[:, 0] << np.uint64(32) | drawn[:, 1]) & ~below | index.astype(
-            np.uint64
-        )
-        keys.sort()
-        order: Int64[np.ndarray, "windows"] = (keys & below).astype(np.int64)
-        return order
+            return np.arange(self.windows)
+        return shuffled(self.options.seed, epoch, self.windows)
 
     def shard(self, epoch: int, position: int) -> Int64[np.ndarray, "dealt"]:
         """Return this rank's window numbers of an epoch, from a position of the order on."""

@@ -6,7 +6,7 @@ An epoch is planned at once, vectorised; a batch is then one gather, or one rend
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from temporalpairs.builders.errors import OptionError
 from temporalpairs.loaders.ahead import checked_ahead, made_ahead
+from temporalpairs.loaders.epoch_loader import EpochLoader
 from temporalpairs.loaders.epochs import EpochOptions, Epochs
 from temporalpairs.loaders.masks_on_device import MasksOnDevice, unpack_masks
 from temporalpairs.loaders.one_per_sequence import OnePerSequence
-from temporalpairs.loaders.recycled import Recycled
+from temporalpairs.loaders.recycled import Recycled, aligned_floats
 from temporalpairs.loaders.windows import Windows
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _BLOCK_BYTES = 2**19  # of packed masks; half of a second-level cache
 _DEVICE_BLOCK_BYTES = 2**26  # of frames on a device, to which a call costs as much as a few megabytes
 
 
-class PairLoader:
+class PairLoader(EpochLoader[tuple[Tensor, Tensor]]):
     """Iterates over batches (frames [B, T, C, H, W], factors float32 [B, T, F]) of an epoch.
 
     Window i shows what ``dataset[i]`` shows in that epoch. The order is a function of (seed, epoch): not of the batch
@@ -93,13 +94,13 @@ class PairLoader:
             raise OptionError(f"layout={layout!r} is unknown; it is 'pairs' or 'interleaved'.")
         if not getattr(dtype, "is_floating_point", False):
             raise OptionError(f"dtype={dtype}: frames are floats in [0, 1]; give torch.float32, float16 or bfloat16.")
+        super().__init__(Epochs(len(dataset), EpochOptions(batch_size, shuffle, seed, drop_last, rank, world_size)))
         self.dataset = dataset
         self.device = torch.device(device)
         self.dtype = dtype
         self.layout: Layout = layout
         self.reuse_buffers = reuse_buffers
         self.packed = packed
-        self._epochs = Epochs(len(dataset), EpochOptions(batch_size, shuffle, seed, drop_last, rank, world_size))
         self._masks = _masks_of(dataset)
         if packed and (self._masks is None or dataset.transform is not None):
             raise OptionError(
@@ -112,44 +113,13 @@ class PairLoader:
         if ahead is None:
             ahead = _RENDERED_AHEAD if self._on_device is None and dataset.source.costly and _cores() > 1 else 0
         self.ahead = checked_ahead(ahead)
-        self._buffers: list[Tensor] = []
-
-    def __len__(self) -> int:
-        return len(self._epochs)
-
-    @property
-    def epoch(self) -> int:
-        """Number of the epoch that the next, or the present, iteration goes through."""
-        return self._epochs.epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; without this, each iteration that ends is followed by the next epoch."""
-        self._epochs.set_epoch(epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tell where the loader stands: behind the batch that was handed over last. Five numbers."""
-        return self._epochs.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another loader stood, with this one's batch size, device and number of ranks.
-
-        Raises:
-            OptionError: the state is of another dataset, seed or order.
-        """
-        self._epochs.load_state_dict(state)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        dealt = self._epochs.deal()
-        with closing(self._batches(dealt)) as batches:
-            for part, (frames, factors) in zip(dealt.batches, batches, strict=True):
-                self._epochs.hand_over(dealt, part)
-                if self.layout == "interleaved":
-                    yield interleave(frames), interleave(factors)
-                else:
-                    yield frames, factors
-        self._epochs.finish(dealt)
+        self._buffers: list[np.ndarray] = []
 
     def _batches(self, dealt: Dealt) -> Generator[tuple[Tensor, Tensor], None, None]:
+        batches = self._made(dealt)
+        return _interleaved(batches) if self.layout == "interleaved" else batches
+
+    def _made(self, dealt: Dealt) -> Generator[tuple[Tensor, Tensor], None, None]:
         plan = self.dataset.source.plan(dealt.windows, dealt.epoch)
         if self._on_device is not None:
             return self._made_there(plan, self._on_device)
@@ -198,14 +168,13 @@ class PairLoader:
         shape = (size, source.window, *source.frame_shape)
         if self.reuse_buffers and not buffers:  # once: their pages come into being when they are written first
             # Those that are being made or wait, and the one that the consumer has.
-            buffers = [torch.empty(shape) for _ in range(self.ahead + 1)]
-        views = [buffer.numpy() for buffer in buffers]
+            buffers = [aligned_floats(shape) for _ in range(self.ahead + 1)]
         recycled = Recycled(shape, self.ahead)
 
         def make(order: tuple[int, slice]) -> tuple[Tensor, Tensor]:
             number, part = order
             rows = plan[part]
-            out = views[number % len(views)] if views else recycled.take()
+            out = buffers[number % len(buffers)] if buffers else recycled.take()
             out = out if len(rows) == size else out[: len(rows)]
             frames = torch.from_numpy(out)
             _, factors = source.read_floats(rows, out)
@@ -227,7 +196,8 @@ class PairLoader:
         def make(part: slice) -> tuple[Tensor, Tensor]:
             rows = plan[part]
             # Pinned memory comes from torch's cache, which gives a block again when the copies from it are done.
-            frames = torch.empty((len(rows), source.window, *source.frame_shape), pin_memory=cuda)
+            shape = (len(rows), source.window, *source.frame_shape)
+            frames = torch.empty(shape, dtype=torch.float32, pin_memory=cuda)
             _, factors = source.read_floats(rows, frames.numpy())
             if transform is not None:
                 frames = torch.stack([transform(window) for window in frames])
@@ -250,6 +220,12 @@ class PairLoader:
 def interleave(batch: Tensor) -> Tensor:
     """Turn [B, T, …] into [B·T, …], the order of the reference code: first, second, first, second, and so on."""
     return batch.flatten(0, 1)
+
+
+def _interleaved(batches: Generator[tuple[Tensor, Tensor], None, None]) -> Generator[tuple[Tensor, Tensor], None, None]:
+    with closing(batches):
+        for frames, factors in batches:
+            yield interleave(frames), interleave(factors)
 
 
 def _place(dataset: WindowDataset, device: torch.device, *, wanted: bool | None) -> DeviceSource | None:

@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int32, Int64, UInt8
 from temporalpairs.builders.errors import OptionError
 from temporalpairs.builders.sequences import PACKED_BYTES, SIDE
 from temporalpairs.loaders.chance import DELTA_T, below, words
+from temporalpairs.loaders.compiled import compiled
 from temporalpairs.loaders.options import WindowOptions
 
 if TYPE_CHECKING:
@@ -108,15 +109,17 @@ class Windows:
         out: Float32[np.ndarray, "n window 1 64 64"] | None = None,
     ) -> tuple[Float32[np.ndarray, "n window 1 64 64"], Float32[np.ndarray, "n window factors"]]:
         """Read frames as float32, 0 or 1, into ``out`` where it is given, and factors of planned windows."""
-        from temporalpairs.loaders.kernels import unpack_floats
-
         count = self.sequences.factors.shape[1]
         factors = np.empty((*plan.shape, count), np.float32)
         if out is None:
             out = np.empty((*plan.shape, 1, SIDE, SIDE), np.float32)
+        loops = compiled()
+        if loops is None:
+            out[:], factors[:] = self.read(plan)
+            return out, factors
         # As fast as copying floats (measured): numpy.unpackbits and a conversion take six times as long.
         frames = out.reshape(-1, PACKED_BYTES, 8)
-        unpack_floats(self._packed(), self.sequences.factors, plan.ravel(), frames, factors.reshape(-1, count))
+        loops.unpack_floats(self._packed(), self.sequences.factors, plan.ravel(), frames, factors.reshape(-1, count))
         return out, factors
 
     def read_packed(

@@ -7,6 +7,7 @@ provoke.
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 _CHECKED = [
@@ -41,6 +42,7 @@ _CHECKED = [
     "temporalpairs.loaders.arrays",
     "temporalpairs.loaders.chance",
     "temporalpairs.loaders.dataset",
+    "temporalpairs.loaders.philox",
     "temporalpairs.loaders.sequence",
     "temporalpairs.loaders.windows",
 ]
@@ -48,3 +50,5 @@ _CHECKED = [
 
 def pytest_configure(config: pytest.Config) -> None:
     install_import_hook(_CHECKED, "beartype.beartype")
+    settings.register_profile("compiling", deadline=None)  # the first example may compile a kernel
+    settings.load_profile("compiling")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import math
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -157,6 +159,47 @@ def test_another_dtype_is_float32_converted(served: tuple[WindowDataset, Batch])
         assert_epoch(loader, (frames.bfloat16(), factors))
 
 
+def test_the_users_default_dtype_is_not_that_of_the_frames(masks: WindowDataset) -> None:
+    expected = plain(masks, 1)
+    torch.set_default_dtype(torch.float64)
+    try:
+        for options in ({}, {"reuse_buffers": True}, {"packed": True}):
+            batches = list(islice(at_epoch(masks, batch_size=62, **options), 1))
+            if "packed" in options:
+                batches = [(unpack_masks(frames), factors) for frames, factors in batches]
+            assert_epoch(batches, expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+WITHOUT_NUMBA = """
+import hashlib, sys
+sys.modules["numba"] = None  # as if it were not installed
+from kittimasks import load_kitti_masks
+from temporalpairs.loaders import PairLoader
+
+masks = load_kitti_masks(source=sys.argv[1])
+for options in ({}, {"reuse_buffers": True, "ahead": 1}, {"packed": True}):
+    digest = hashlib.sha256()
+    loader = PairLoader(masks, 7, seed=2**64 - 5, drop_last=False, **options)
+    for _ in range(2):
+        for batch in loader:
+            for tensor in batch:
+                digest.update(tensor.numpy().data)
+    print(digest.hexdigest())
+"""
+
+
+def test_masks_are_the_same_where_numba_is_not_installed(stores: Stores) -> None:
+    """As on a machine that feeds a GPU, with torch and NumPy alone."""
+    found, expected = (
+        subprocess.run([sys.executable, "-c", script, str(stores.masks)], capture_output=True, text=True, check=True)
+        for script in (WITHOUT_NUMBA, WITHOUT_NUMBA.replace('sys.modules["numba"] = None', "import numba"))
+    )
+    assert len(set(found.stdout.split())) == 2, "the first two ways hand over the same floats"
+    assert found.stdout == expected.stdout
+
+
 @needs_cuda
 @pytest.mark.parametrize("options", [{}, {"resident": False, "ahead": 0}, {"resident": False, "ahead": 2}], ids=str)
 def test_cuda_hands_over_the_same_batches(served: tuple[WindowDataset, Batch], options: dict[str, Any]) -> None:
@@ -286,6 +329,21 @@ def test_a_reused_buffer_holds_until_the_next_batch_is_asked_for(stores: Stores,
 
 def test_batches_without_reuse_stay_what_they_are(masks: WindowDataset) -> None:
     assert_epoch(list(at_epoch(masks, ahead=2)), plain(masks, 1))
+
+
+def test_a_part_of_a_batch_is_held_as_long_as_somebody_has_it(masks: WindowDataset) -> None:
+    parts = [frames[1:3] for frames, _ in at_epoch(masks, ahead=1)]
+    arrays = [frames.numpy()[2] for frames, _ in at_epoch(masks)]
+    for number, whole in enumerate(torch.split(plain(masks, 1)[0], 7)):
+        assert torch.equal(parts[number], whole[1:3])
+        assert np.array_equal(arrays[number], whole[2])
+
+
+@pytest.mark.parametrize("reuse_buffers", [True, False])
+def test_a_batch_begins_with_a_line_of_the_cache(masks: WindowDataset, reuse_buffers: bool) -> None:
+    """Unpacking masks takes half as long again where it does not."""
+    for frames, _ in at_epoch(masks, reuse_buffers=reuse_buffers):
+        assert frames.data_ptr() % 64 == 0
 
 
 @pytest.mark.parametrize("ahead", [0, 3])

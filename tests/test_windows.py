@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 from sequences_made import made_sequences
 
 from temporalpairs.builders.errors import OptionError
-from temporalpairs.loaders import ArrayDataset, WindowOptions, Windows, assign_videos
-from temporalpairs.loaders.chance import below, philox, words
+from temporalpairs.loaders import ArrayDataset, WindowOptions, Windows, assign_videos, chance
+from temporalpairs.loaders.chance import below, shuffled, words
 from temporalpairs.loaders.one_per_sequence import OnePerSequence
+from temporalpairs.loaders.philox import philox
 from temporalpairs.loaders.splits import FRACTIONS, choose
+
+Drawn = TypeVar("Drawn")
+
+
+def without_numba(draw: Callable[[], Drawn]) -> Drawn:
+    """Draw as where numba is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chance, "compiled", lambda: None)
+        return draw()
 
 
 def windows_of(lengths: list[int], **options: object) -> Windows:
@@ -36,6 +49,46 @@ def windows_of(lengths: list[int], **options: object) -> Windows:
 def test_philox_gives_the_published_test_vectors(counter: list[int], key: tuple[int, int], expected: list[int]) -> None:
     """The known-answer tests that the authors of Philox distribute with Random123 (kat_vectors, philox4x32 10)."""
     assert philox(np.array(counter, np.uint64)[:, None], key)[:, 0].tolist() == expected
+
+
+seeds = st.integers(0, 2**64 - 1)
+epochs = st.integers(0, 2**32 - 1)
+LAST = 2**63 - 1
+
+
+@given(
+    seed=seeds,
+    epoch=epochs,
+    index=st.lists(st.integers(0, LAST), max_size=600),
+    stream=st.integers(0, 2**16 - 1),
+    count=st.integers(0, 9),
+)
+@example(seed=0, epoch=0, index=[0, 1, 2**32 - 1, 2**32, LAST], stream=0, count=4)
+@example(seed=2**64 - 1, epoch=2**32 - 1, index=[LAST] * 513, stream=2**16 - 1, count=9)
+@example(seed=2**32, epoch=1, index=[*range(256)], stream=4, count=2)
+def test_compiled_words_are_those_of_numpy(seed: int, epoch: int, index: list[int], stream: int, count: int) -> None:
+    def draw() -> np.ndarray:
+        return words(seed, epoch, np.array(index, np.int64), stream, count)
+
+    drawn = draw()
+    assert (drawn.dtype, drawn.shape) == (np.uint64, (len(index), count))
+    assert np.array_equal(drawn, without_numba(draw))
+
+
+def test_words_are_the_generators() -> None:
+    """The first of the published vectors, in the words of the sample 0."""
+    expected = [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+    assert words(0, 0, np.array([0]), 0, 4).tolist() == [expected]
+
+
+@given(seed=seeds, epoch=epochs, count=st.integers(1, 3000))
+@example(seed=0, epoch=0, count=1)
+@example(seed=2**64 - 1, epoch=2**32 - 1, count=2**16)
+@example(seed=1, epoch=2, count=82_506)
+def test_a_compiled_order_is_that_of_numpy(seed: int, epoch: int, count: int) -> None:
+    order = shuffled(seed, epoch, count)
+    assert order.dtype == np.int64
+    assert np.array_equal(order, without_numba(lambda: shuffled(seed, epoch, count)))
 
 
 def test_words_depend_on_seed_epoch_index_and_stream_and_on_nothing_else() -> None:
