@@ -66,7 +66,7 @@ def bench(name: str, dataset: Any, folder: Path, options: argparse.Namespace) ->
         scores.append(score)
         factors.append(per_factor)
     tell("  untrained", scores, [0.0], mean_of(factors))
-    for model in MODELS:
+    for model in options.models:
         scores, factors, seconds = [], [], []
         for seed in range(options.seeds):
             began = time.perf_counter()
@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--youtube-vis", type=Path, help="annotations in the YouTube-VIS schema")
     parser.add_argument("--steps", type=int, default=3_000, help="of each training (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="of each model (%(default)s)")
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, help="only these")
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16 (%(default)s)")
     parser.add_argument("--reference", action="store_true", help="also train the plain loop, on the masks")
     options = parser.parse_args()

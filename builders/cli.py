@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="build both synthetic samples, load, draw and train on them, offline")
     demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder for what it makes (%(default)s)")
+    demo.add_argument("--steps", type=int, default=400, help="of the training (%(default)s: half a minute)")
     demo.set_defaults(run=_demo)
 
     download = commands.add_parser("download", help="download a released dataset and convert it to a store")
@@ -182,7 +183,7 @@ def _add_build(commands: Any) -> None:
 def _demo(options: argparse.Namespace) -> None:
     from temporalpairs.builders.demo import run_demo
 
-    run_demo(options.out)
+    run_demo(options.out, options.steps)
 
 
 def _download(options: argparse.Namespace) -> None:

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import WindowDataset
 
 _BATCH = 32
-_STEPS = 400  # of training: half a minute on two cores
 _FRACTION = 0.2  # of the reference's observations, for the score
 
 
-def run_demo(out: Path) -> None:
+def run_demo(out: Path, steps: int) -> None:
     """Build both synthetic samples in both formats, check, load and draw them, train on one; say so step by step.
+
+    Args:
+        out: new folder for all that is made.
+        steps: of the training.
 
     Raises:
         StoreExistsError: ``out`` exists; it stays as it is.
@@ -31,7 +34,7 @@ def run_demo(out: Path) -> None:
     print()
     _demo_sprites(out)
     print()
-    _demo_training(masks, out / "slowvae")
+    _demo_training(masks, out / "slowvae", steps)
 
 
 def _demo_masks(out: Path) -> WindowDataset:
@@ -95,12 +98,12 @@ def _demo_sprites(out: Path) -> None:
         print(f"7. statistics of its transitions: {path}")
 
 
-def _demo_training(dataset: WindowDataset, out: Path) -> None:
+def _demo_training(dataset: WindowDataset, out: Path, steps: int) -> None:
     from slowvae import evaluate, train
 
     print("SlowVAE")
     began = time.perf_counter()
-    run = train(dataset, out, steps=_STEPS, log_every=_STEPS // 10)
+    run = train(dataset, out, steps=steps, log_every=max(1, steps // 10))
     seconds = time.perf_counter() - began
     options = run.config.options
     print(

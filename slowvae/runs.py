@@ -220,8 +220,9 @@ class LogWriter:
         self._path = run.folder / LOG
         if self._path.exists():
             lines = self._path.read_text().splitlines()
-            kept = [line for line in lines[1:] if line.split(",")[0].isdigit() and int(line.split(",")[0]) <= step]
-            replace_file(self._path, "".join(f"{line}\n" for line in lines[:1] + kept).encode())
+            whole = [line for line in lines[1:] if line.count(",") == lines[0].count(",")]
+            kept = lines[:1] + [line for line in whole if int(line.split(",")[0]) <= step]
+            replace_file(self._path, "".join(f"{line}\n" for line in kept).encode())
         self._file: TextIO = self._path.open("a")
         self._events = _event_writer(run.folder / "tensorboard", step) if tensorboard else None
 

@@ -198,7 +198,7 @@ class Session:
             )
         if network is None:
             with torch.random.fork_rng(devices=[]):  # the caller's chance stays as it is
-                torch.manual_seed(options.seed)
+                torch.default_generator.manual_seed(options.seed)
                 network = SlowVAE(options.z_dim, config.channels)
         self.options = options
         self.device = device
@@ -247,7 +247,9 @@ class Session:
         """Go on from a `state`, on this device."""
         self.step, self.since = state["step"], state["since"]
         self.network.load_state_dict(state["network"])
-        self.update.optimiser.load_state_dict(state["optimiser"])
+        # What the optimiser remembers is the checkpoint's; how it works is this device's.
+        present = self.update.optimiser.state_dict()
+        self.update.optimiser.load_state_dict({**present, "state": state["optimiser"]["state"]})
         if state["noise"].shape == self.update.noise.get_state().shape:
             self.update.noise.set_state(state["noise"])
         else:  # of another kind of device, whose generator cannot be continued: start one that was not used yet

@@ -6,9 +6,15 @@ provoke.
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
+
+# Tests run side by side: threads that wait for one another would wait for the other tests. torch reads this when it is
+# imported, and so do the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 _CHECKED = [
     "kittimasks.cut",

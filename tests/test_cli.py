@@ -39,7 +39,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "download", "build", "export", "info", "verify", "preview"):
+    for command in ("demo", "download", "build", "export", "info", "verify", "preview", "train", "evaluate"):
         assert command in done.stdout
 
 
@@ -128,10 +128,16 @@ def test_the_demo_runs_offline_and_tells_where_the_pictures_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "demo"
-    assert run("demo", "--out", out) == 0
+    assert run("demo", "--out", out, "--steps", 5) == 0
     text = capsys.readouterr().out
     assert "digests are equal" in text
-    for name in ("kitti-masks.zarr", "kitti-masks.h5", "kitti-masks.png", "kitti-masks.gif"):
+    for name in (
+        "kitti-masks.zarr",
+        "kitti-masks.h5",
+        "kitti-masks.png",
+        "kitti-masks.gif",
+        "slowvae/pictures/loss.png",
+    ):
         assert (out / name).exists()
         assert str(out / name) in text
     assert run("demo", "--out", out) == 1, "an existing folder is left as it is"

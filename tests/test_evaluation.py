@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,6 @@ from temporalpairs.builders.errors import OptionError
 
 FEW: dict[str, Any] = {"steps": 12, "batch_size": 8, "log_every": 4, "device": "cpu", "progress": False}
 PICTURES = ["correlations.png", "latents.png", "loss.png", "reconstructions.png", "traversals.gif", "traversals.png"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

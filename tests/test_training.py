@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,22 +28,15 @@ from slowvae import Run, SlowVAE, TrainOptions, resume, train, train_seeds
 from slowvae.data import load_data
 from slowvae.errors import RunError, RunNotWrittenError, TrainingDivergedError, TrainingInterrupted
 from slowvae.model import default_decoder, default_encoder
+from slowvae.ranks import Ranks
 from slowvae.runs import CHECKPOINT, CONFIG, LOG, find_runs
 from slowvae.seeds import resume_each, summarise, table
 from slowvae.steps import TERMS, Step
+from slowvae.training import Session, configure
 from temporalpairs.builders.errors import OptionError
 
 FEW: dict[str, Any] = {"batch_size": 8, "log_every": 5, "checkpoint_every": 10, "device": "cpu", "progress": False}
 STEPS = 24  # of three epochs and some batches more
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The tests run side by side, and threads that wait for one another would wait for the other tests."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +52,6 @@ def masks(stores: Stores) -> KittiMasks:
 @pytest.fixture(scope="module")
 def whole(masks: KittiMasks, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run without a break."""
-    torch.set_num_threads(1)
     return train(masks, tmp_path_factory.mktemp("whole") / "run", steps=STEPS, **FEW)
 
 
@@ -169,6 +161,24 @@ def test_a_killed_run_goes_on_in_a_new_process(masks: KittiMasks, whole: Run, tm
     run([*command, f"--resume={out}", f"--steps={steps}", "--device=cpu", "--no-evaluation", "--quiet"], tmp_path)
     expected = train(masks, tmp_path / "expected", steps=steps, **FEW)
     assert_equal_runs(Run.open(out), expected)
+
+
+def test_a_row_that_was_cut_off_is_dropped(masks: KittiMasks, whole: Run, tmp_path: Path) -> None:
+    first = train(masks, tmp_path / "run", steps=20, **FEW)
+    with (first.folder / LOG).open("a") as file:
+        file.write("2")
+    assert_equal_runs(resume(first.folder, masks, steps=STEPS, device="cpu", progress=False), whole)
+
+
+def test_a_checkpoint_of_another_device_leaves_the_optimiser_its_ways(masks: KittiMasks, tmp_path: Path) -> None:
+    made = train(masks, tmp_path / "run", steps=2, **FEW)
+    state = made.checkpoint()
+    state["optimiser"]["param_groups"][0].update(capturable=True, fused=None)
+    session = Session(masks, made.config, torch.device("cpu"), None, Ranks())
+    session.load(state)
+    (group,) = session.update.optimiser.param_groups
+    assert (group["capturable"], group["fused"]) == (False, True)
+    assert all(torch.equal(s["step"], torch.tensor(2.0)) for s in session.update.optimiser.state.values())
 
 
 def test_more_steps_are_what_they_would_have_been(masks: KittiMasks, whole: Run, tmp_path: Path) -> None:
@@ -432,9 +442,6 @@ def test_two_ranks_train_as_one(masks: KittiMasks, whole: Run, tmp_path: Path) -
 
 
 def test_ranks_share_a_batch_evenly_or_say_so(masks: KittiMasks) -> None:
-    from slowvae.ranks import Ranks
-    from slowvae.training import Session, configure
-
     config = configure(masks, TrainOptions(batch_size=8), torch.device("cpu"))
     with pytest.raises(OptionError, match="batch_size=8: 3 ranks cannot share it evenly"):
         Session(masks, config, torch.device("cpu"), None, Ranks(0, 3))

@@ -16,19 +16,23 @@ ROOT = Path(__file__).parent.parent
 _USE = """
 import loaders, builders
 assert loaders.MINE and builders.MINE
-import kittimasks, natsprites, temporalpairs.builders, temporalpairs.loaders
+import kittimasks, natsprites, slowvae, temporalpairs.builders, temporalpairs.loaders
 from kittimasks import KittiMasks, load_kitti_masks
 from natsprites import NaturalSprites, load_natural_sprites, render
+from slowvae import SlowVAE, objective
+from slowvae.metrics import mcc, mig
 from temporalpairs.builders import build_kitti_masks, build_natural_sprites, read_store
 from torch.utils.data import DataLoader
 
-for package in (kittimasks, natsprites):
+for package in (kittimasks, natsprites, slowvae):
     assert "site-packages" in package.__file__, package.__file__
 assert loaders is not temporalpairs.loaders
 masks = load_kitti_masks("stores", source="sample")
 frames, factors = next(iter(DataLoader(masks, batch_size=32, shuffle=True, num_workers=1)))
 assert frames.shape == (32, 2, 1, 64, 64), frames.shape
 print(masks)
+x = frames.flatten(0, 1)
+assert objective(x, *SlowVAE()(x)).total.isfinite()
 sprites = load_natural_sprites("stores", source="sample")
 frames, factors = next(iter(DataLoader(sprites, batch_size=32, shuffle=True, num_workers=1)))
 assert frames.shape == (32, 2, 3, 64, 64), frames.shape
@@ -49,9 +53,17 @@ def test_the_wheel_holds_the_packages_under_their_installed_names_and_little_els
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert tops == {"kittimasks", "natsprites", "temporalpairs"}
+    assert tops == {"kittimasks", "natsprites", "slowvae", "temporalpairs"}
     assert "temporalpairs/__init__.py" not in names, "a namespace of its own folder would shut others out"
-    for package in ("kittimasks", "natsprites", "temporalpairs/builders", "temporalpairs/loaders"):
+    packages = (
+        "kittimasks",
+        "natsprites",
+        "slowvae",
+        "slowvae/metrics",
+        "temporalpairs/builders",
+        "temporalpairs/loaders",
+    )
+    for package in packages:
         assert f"{package}/__init__.py" in names
         assert f"{package}/py.typed" in names
     assert "kittimasks/sample/instances_txt/0000.txt" in names
@@ -78,8 +90,12 @@ def test_the_wheel_works_beside_a_users_own_loaders_and_builders(wheel: Path, tm
     assert done.returncode == 0, done.stderr
     assert "synthetic sample" in done.stdout
     done = subprocess.run(
-        [python.parent / "temporal-pairs", "demo"], cwd=project, env=clean, capture_output=True, check=False
+        [python.parent / "temporal-pairs", "demo", "--steps", "10"],
+        cwd=project,
+        env=clean,
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    for name in ("kitti-masks.png", "natural-sprites.png"):
+    for name in ("kitti-masks.png", "natural-sprites.png", "slowvae/pictures/traversals.gif"):
         assert (project / "demo-output" / name).exists()
