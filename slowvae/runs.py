@@ -99,12 +99,7 @@ class Run:
         Raises:
             RunError: something is there already.
         """
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RunError(
-                folder,
-                "something is there already and was left as it is",
-                f"Choose another folder, or go on with a run that is there: temporal-pairs train --resume {folder}",
-            )
+        check_free(folder)
         replace_file(folder / CONFIG, json.dumps(config.to_json(), indent=2).encode())
         return cls(folder, config)
 
@@ -254,6 +249,20 @@ def _event_writer(folder: Path, step: int) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def check_free(folder: Path) -> None:
+    """Check that a folder is not there, or empty.
+
+    Raises:
+        RunError: something is there.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(
+            folder,
+            "something is there already and was left as it is",
+            f"Choose another folder, or go on with a run that is there: temporal-pairs train --resume {folder}",
+        )
 
 
 def find_runs(folder: str | Path) -> list[Run]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
-from slowvae.runs import SEED_FOLDER, Run, find_runs
+from slowvae.runs import SEED_FOLDER, Run, check_free, find_runs
 from slowvae.training import Session, configure, find_device, resume
 from temporalpairs.builders.errors import OptionError
 
@@ -52,6 +52,9 @@ def train_seeds(
     # What does not fit shows before anything is written.
     sessions = {seeds[0]: Session(dataset, configs[seeds[0]], place, None, ranks)}
     folders = {seed: Path(out) / f"{SEED_FOLDER}{seed}" for seed in seeds}
+    if ranks.first:
+        for folder in folders.values():
+            check_free(folder)
     runs = {
         seed: Run.begin(folders[seed], config) if ranks.first else Run(folders[seed], config)
         for seed, config in configs.items()

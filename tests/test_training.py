@@ -407,6 +407,9 @@ def test_seeds_are_runs_of_their_own(masks: KittiMasks, whole: Run, tmp_path: Pa
     one, other = (weights(run)["encoder.0.weight"] for run in runs)
     assert not torch.equal(one, other)
     assert [run.folder for run in find_runs(tmp_path / "runs")] == [run.folder for run in runs]
+    with pytest.raises(RunError, match="seed-7: something is there already"):
+        train_seeds(masks, tmp_path / "runs", [3, 7], steps=1, **FEW)
+    assert not (tmp_path / "runs" / "seed-3").exists()
     for seeds in ([], [1, 1]):
         with pytest.raises(OptionError, match="give at least one, and each once"):
             train_seeds(masks, tmp_path / "none", seeds, steps=1, **FEW)
