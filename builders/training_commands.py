@@ -105,7 +105,7 @@ def _train(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in _TRAINING if getattr(options, name) is not None}
     loading = {name: getattr(options, name) for name in _LOADING if getattr(options, name) is not None}
     _check_words(options, given, loading)
-    with _process_group() as first:
+    with _process_group(options.device) as first:
         runs = _runs(options, given, loading)
         if first:
             _tell(runs, options)
@@ -185,7 +185,7 @@ def _load(name: str, loading: dict[str, Any]) -> WindowDataset:
 
 
 @contextmanager
-def _process_group() -> Iterator[bool]:
+def _process_group(device: str) -> Iterator[bool]:
     """Join the other ranks where `torchrun` started several; yields whether this is the one that tells."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield True
@@ -193,7 +193,10 @@ def _process_group() -> Iterator[bool]:
     import torch
     import torch.distributed as dist
 
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    on_gpu = not device.startswith("cpu") and torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield dist.get_rank() == 0
         dist.barrier()
