@@ -60,7 +60,8 @@ def test_masks_get_the_mcc_of_the_posterior_means(masks: Run) -> None:
     frames, factors = dataset.numpy().__getitems__(np.concatenate(drawn).tolist())
     with torch.no_grad():
         codes = network.encode(torch.from_numpy(frames[:, 0])).mu.numpy()
-    assert mcc(codes, factors[:, 0]).score == pytest.approx(found.scores["mcc_spearman"], abs=1e-6)
+    # Codes of another layout in memory differ in their last bits, which can swap two ranks.
+    assert mcc(codes, factors[:, 0]).score == pytest.approx(found.scores["mcc_spearman"], abs=1e-4)
 
 
 def test_scores_lie_in_the_run_and_are_the_same_again(masks: Run) -> None:
