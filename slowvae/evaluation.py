@@ -197,7 +197,6 @@ def encoder(network: SlowVAE) -> Callable[[Observations], Float32[np.ndarray, "n
     """Return a function from observations [n, H, W, C] in [0, 1] to the means of their posteriors [n, z]."""
     device = next(network.parameters()).device
     rows = _ENCODED_ON_CPU if device.type == "cpu" else _ENCODED
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     @torch.inference_mode()
     def encode(observations: Observations) -> Float32[np.ndarray, "n z"]:

@@ -60,6 +60,8 @@ class SlowVAE(nn.Module):
         self.channels = channels
         self.encoder = default_encoder(z_dim, channels) if encoder is None else encoder
         self.decoder = default_decoder(z_dim, channels) if decoder is None else decoder
+        # Channels last is what convolutions compute in on either device; else they convert back and forth.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     def encode(self, frames: Float[Tensor, "n channels 64 64"]) -> Posterior:
         """Return the posterior of frames in [0, 1].

@@ -41,8 +41,6 @@ class Step:
 
     def __init__(self, network: SlowVAE, options: TrainOptions, window: int, ranks: Ranks) -> None:
         device = next(network.parameters()).device
-        # Channels last is what convolutions compute in on either device; else they convert back and forth.
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.network = network
         self.optimiser = torch.optim.Adam(
             network.parameters(),
