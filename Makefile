@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TYPES := $(VENV)/types
 BENCH_DATA ?= ../shared
 
-.PHONY: demo test lint format types bench wheel-check sample clean help
+.PHONY: demo test test-slow lint format types bench wheel-check sample clean help
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -22,7 +22,10 @@ demo: $(READY)  ## build the synthetic samples, load them, draw them, train on o
 	$(BIN)/temporal-pairs demo --out demo-output
 
 test: $(READY)  ## run the tests, on up to four cores
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist worksteal
+
+test-slow: $(READY)  ## run the long fidelity tests
+	$(BIN)/pytest -m slow --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: $(READY) types  ## check style and types
 	$(BIN)/ruff check .
@@ -32,15 +35,13 @@ format: $(READY)  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# mypy does not follow setuptools' mapped editable installs, so it gets the folders under their installed names.
-types: $(READY)  ## check types, strictly, under the installed names
-	mkdir -p $(TYPES)/temporalpairs
-	ln -sfn $(CURDIR)/builders $(TYPES)/temporalpairs/builders
-	ln -sfn $(CURDIR)/loaders $(TYPES)/temporalpairs/loaders
-	ln -sfn $(CURDIR)/kittimasks $(TYPES)/kittimasks
-	ln -sfn $(CURDIR)/natsprites $(TYPES)/natsprites
-	ln -sfn $(CURDIR)/slowvae $(TYPES)/slowvae
+# mypy and import-linter do not follow setuptools' mapped editable installs: they get a copy under the installed names.
+types: $(READY)  ## check types, strictly, and the layers of docs/architecture.md, under the installed names
+	rm -rf $(TYPES) && mkdir -p $(TYPES)
+	cp -Rp temporalpairs kittimasks natsprites slowvae $(TYPES)
+	cp -Rp builders loaders report cli $(TYPES)/temporalpairs
 	cd $(TYPES) && ../bin/mypy --config-file $(CURDIR)/pyproject.toml -p temporalpairs -p kittimasks -p natsprites -p slowvae
+	cd $(TYPES) && PYTHONPATH=. ../bin/lint-imports --config $(CURDIR)/pyproject.toml
 
 bench: $(READY)  ## measure against a plain reimplementation of the reference
 	$(BIN)/python benchmarks/kitti_masks.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt
@@ -57,8 +58,8 @@ wheel-check: $(READY)  ## build sdist and wheel and check what is in them
 
 sample: $(READY)  ## make the synthetic raw samples again
 	rm -rf kittimasks/sample/instances_txt natsprites/sample/youtube_vis.json
-	$(BIN)/python -m kittimasks.synthetic kittimasks/sample
-	$(BIN)/python -m natsprites.synthetic natsprites/sample
+	$(BIN)/python -m tools.kitti_masks_sample kittimasks/sample
+	$(BIN)/python -m tools.natural_sprites_sample natsprites/sample
 
 clean:  ## remove all that the other targets made
 	rm -rf $(VENV) build dist demo-output *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

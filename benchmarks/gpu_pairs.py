@@ -91,9 +91,9 @@ class Drawn:
 
 def draw_masks(frames: int, window: int) -> Drawn:
     """Frames of random bits, as many as the released dataset has, in sequences of equal lengths."""
-    from temporalpairs.builders.sequences import Sequences
     from temporalpairs.loaders.options import WindowOptions
     from temporalpairs.loaders.windows import Windows
+    from temporalpairs.sequences import Sequences
 
     count = max(1, SEQUENCES * frames // FULL_FRAMES)
     packed = np.random.default_rng(0).integers(0, 256, (frames, 512), np.uint8)
@@ -113,7 +113,7 @@ def draw_masks(frames: int, window: int) -> Drawn:
 
 def draw_sprites(transitions: int, window: int) -> Drawn:
     """Sprites that move and grow a little, of the reference's looks."""
-    from natsprites.options import SpriteOptions
+    from natsprites.rendering.options import SpriteOptions
     from natsprites.windows import SpriteWindows
 
     rng = np.random.default_rng(2)
@@ -123,7 +123,7 @@ def draw_sprites(transitions: int, window: int) -> Drawn:
     # Without numba there is no compiled renderer; one is needed on the CPU alone.
     renderer: Any = None
     if has_numba():
-        from natsprites.rendering import Renderer
+        from natsprites.rendering.renderer import Renderer
 
         renderer = Renderer.of(SpriteOptions())
     return Drawn(SpriteWindows(placed, SpriteOptions(), renderer, 3, 0))

@@ -87,18 +87,18 @@ def digest(images: torch.Tensor) -> str:
 
 
 def check(renderers: dict[str, Any], plain: Any, sprites: int) -> list[dict[str, Any]]:
-    """Compare images on the device with those of the CPU, bytes and floats, white and coloured."""
+    """Compare images on the device with those of the CPU, bytes and floats, white and colored."""
     found = []
     rng = np.random.default_rng(2)
     for what, drawn in (("natural", draw_pairs(sprites // 2, 0)), ("hard", draw_hard(sprites, 1))):
-        for colour in (None, rng.integers(0, 256, (len(drawn[0]), 3))):
+        for color in (None, rng.integers(0, 256, (len(drawn[0]), 3))):
             for dtype in (torch.uint8, torch.float32):
-                expected = digest(plain.render(*drawn, colour=colour, dtype=dtype))
+                expected = digest(plain.render(*drawn, color=color, dtype=dtype))
                 for name, renderer in renderers.items():
-                    got = digest(renderer.render(*drawn, colour=colour, dtype=dtype))
+                    got = digest(renderer.render(*drawn, color=color, dtype=dtype))
                     same = got == expected
-                    looks = "white" if colour is None else "coloured"
-                    found.append({"renderer": name, "draws": what, "colour": looks, "dtype": str(dtype), "equal": same})
+                    looks = "white" if color is None else "colored"
+                    found.append({"renderer": name, "draws": what, "color": looks, "dtype": str(dtype), "equal": same})
                     verdict = "equal" if same else "DIFFER"
                     print(f"{name:8} {what:8} {looks:9} {dtype!s:14} {len(drawn[0]):6} sprites  {verdict}")
     return found
@@ -106,7 +106,7 @@ def check(renderers: dict[str, Any], plain: Any, sprites: int) -> list[dict[str,
 
 def measure(renderers: dict[str, Any], pairs: list[int], device: torch.device, repeats: int) -> list[dict[str, Any]]:
     """Time float32 [pairs, 2, 3, 64, 64] from sprites on the host and on the device, beside a copy of as many bytes."""
-    from natsprites.render_arguments import pack_sprites
+    from natsprites.rendering.arguments import pack_sprites
 
     rows = []
     print(
@@ -119,20 +119,20 @@ def measure(renderers: dict[str, Any], pairs: list[int], device: torch.device, r
         white = torch.full((1, 1), 255, dtype=torch.uint8, device=device)
         for name, renderer in renderers.items():
             packed = torch.from_numpy(pack_sprites(renderer.outlines, *drawn, renderer.size * renderer.anti_aliasing))
-            grey = (
+            gray = (
                 partial(renderer.render, *drawn, dtype=torch.float32),
                 partial(renderer.render_packed, packed.to(device), white, torch.float32),
             )
-            times = [median_seconds(partial(fill, target, work), device, repeats) for work in grey]
+            times = [median_seconds(partial(fill, target, work), device, repeats) for work in gray]
             rates = [n / seconds for seconds in (*times, copying)]
             rows.append({"renderer": name, "pairs": n, "host": rates[0], "device": rates[1], "copy": rates[2]})
             print(f"{name:8} {n:7,} {rates[0]:14,.0f} {rates[1]:14,.0f} {rates[2]:18,.0f}")
     return rows
 
 
-def fill(target: torch.Tensor, render_grey: Callable[[], torch.Tensor]) -> None:
+def fill(target: torch.Tensor, render_gray: Callable[[], torch.Tensor]) -> None:
     """Render one channel and repeat it, as the loader does."""
-    target.copy_(render_grey().view(-1, 2, 1, *target.shape[3:]).expand_as(target))
+    target.copy_(render_gray().view(-1, 2, 1, *target.shape[3:]).expand_as(target))
 
 
 def main() -> None:
@@ -145,8 +145,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15, help="runs of which the median is taken (%(default)s)")
     options = parser.parse_args()
     find_packages()
-    from natsprites.rendering_torch import TorchRenderer
-    from natsprites.shapes import SHAPES, Outlines
+    from natsprites.rendering.shapes import SHAPES, Outlines
+    from natsprites.rendering.torch import TorchRenderer
 
     device = torch.device(options.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

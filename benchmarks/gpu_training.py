@@ -42,8 +42,8 @@ MODELS = {"slowvae": (1.0, 10.0), "beta-vae": (8.0, 0.0)}
 def prepare(text: Path, data: Path) -> None:
     """Cut the masks of annotations and put what training needs of them into a file."""
     from kittimasks.cut import cut_video
-    from temporalpairs.builders.mots import find_videos
-    from temporalpairs.builders.sequences import Sequences
+    from temporalpairs.builders.formats.mots import find_videos
+    from temporalpairs.sequences import Sequences
 
     pieces = [cut_video(video.read()) for video in find_videos(text)]
     joined = Sequences.concatenate(pieces)
@@ -53,9 +53,9 @@ def prepare(text: Path, data: Path) -> None:
 
 def load(data: Path | None, max_delta_t: int) -> Drawn:
     """Return the windows of a prepared file."""
-    from temporalpairs.builders.sequences import Sequences
     from temporalpairs.loaders.options import WindowOptions
     from temporalpairs.loaders.windows import Windows
+    from temporalpairs.sequences import Sequences
 
     if data is None:
         return draw_masks(8_000, 2)

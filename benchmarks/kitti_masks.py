@@ -21,17 +21,17 @@ from typing import Any
 import numpy as np
 import reference_masks as reference
 import torch
+from kitti_masks_sample import synthesize_mots
 from painting import paint_video
 from timing import medians, say, seconds
 from torch.utils.data import DataLoader
 
+from kittimasks.build import build_kitti_masks
+from kittimasks.card import BUILT, attributes
 from kittimasks.cut import cut_video
-from kittimasks.facts import BUILT, attributes
-from kittimasks.synthetic import synthesize_mots
-from temporalpairs.builders.build import build_kitti_masks
-from temporalpairs.builders.mots import find_videos
-from temporalpairs.builders.sequences import Sequences
-from temporalpairs.builders.store import read_store, write_store
+from temporalpairs.builders.formats.mots import find_videos
+from temporalpairs.sequences import Sequences
+from temporalpairs.store import read_store, write_store
 
 FULL_FRAMES = 84_626  # frames of the released dataset: 82,506 pairs of about 2,120 sequences
 PROBE = """
@@ -40,7 +40,7 @@ def memory(field):
     for line in open("/proc/self/status"):
         if line.startswith(field):
             return int(line.split()[1]) / 1024
-from temporalpairs.builders.store import read_store
+from temporalpairs.store import read_store
 from kittimasks.dataset import KittiMasks
 import zarr, h5py
 open("/proc/self/clear_refs", "w").write("5")  # the peak counts from here
@@ -85,9 +85,9 @@ def bench_building(text: Path, videos: int | None, scratch: Path, repeats: int) 
 
 
 def bench_memory(text: Path, scratch: Path) -> None:
-    command = [sys.executable, "-m", "temporalpairs.builders.cli", "build", "kitti-masks", "--mots", str(text)]
+    command = [sys.executable, "-m", "temporalpairs.cli.main", "build", "kitti-masks", "--mots", str(text)]
     code = (
-        "import sys; from temporalpairs.builders.cli import main; status = main(sys.argv[1:]);"
+        "import sys; from temporalpairs.cli.main import main; status = main(sys.argv[1:]);"
         "print(next(int(l.split()[1]) / 1024 for l in open('/proc/self/status') if l.startswith('VmHWM')));"
         "sys.exit(status)"
     )

@@ -22,17 +22,16 @@ import torch
 from timing import medians, say, seconds
 from torch.utils.data import DataLoader
 
-from natsprites.annotated import join_objects, measure_objects
+from natsprites.build import build_natural_sprites, join_objects, measure_objects
 from natsprites.dataset import NaturalSprites
 from natsprites.loading import SAMPLE_FILE
 from natsprites.measure import MeasureOptions
-from natsprites.options import ANGLES, SHAPES
-from natsprites.released import read_released, write_released
-from natsprites.rendering import render
+from natsprites.release import read_released, write_released
+from natsprites.rendering.options import ANGLES, SHAPES
+from natsprites.rendering.renderer import render
 from natsprites.statistics import MaskStatistics
-from temporalpairs.builders.build import build_natural_sprites
-from temporalpairs.builders.store import read_store
-from temporalpairs.builders.youtube_vis import open_youtube_vis
+from temporalpairs.builders.formats.youtube_vis import open_youtube_vis
+from temporalpairs.store import read_store
 
 RELEASED_ROWS, RELEASED_FRAMES = 3_774, 24  # annotations of YouTube-VIS 2019; with these frames, about 235,000 pairs
 OUR_PAIRS, THEIR_PAIRS = 4_096, 256

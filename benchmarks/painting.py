@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from temporalpairs.builders.tracks import VideoTracks
+from temporalpairs.tracks import VideoTracks
 
 
 def paint_video(video: VideoTracks, folder: Path, *, first_frame: int = 0, compress_level: int = 6) -> Path:

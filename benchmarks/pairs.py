@@ -29,11 +29,11 @@ from timing import medians, say
 from torch.utils.data import DataLoader
 
 from kittimasks.dataset import KittiMasks
+from natsprites.build import build_natural_sprites
 from natsprites.dataset import NaturalSprites
 from natsprites.loading import SAMPLE_FILE
-from temporalpairs.builders.build import build_natural_sprites
-from temporalpairs.builders.store import Store, read_store
 from temporalpairs.loaders import PairLoader
+from temporalpairs.store import Store, read_store
 
 BATCH = 32  # the reference's
 THEIR_PAIRS = 20_480  # of an epoch of the reference, which takes seconds; its workers start outside of the clock
@@ -51,7 +51,7 @@ def memory(field):
 import torch
 torch_alone = memory("VmRSS")
 from kittimasks.dataset import KittiMasks
-from temporalpairs.builders.store import read_store
+from temporalpairs.store import read_store
 from temporalpairs.loaders.pair_loader import PairLoader
 import temporalpairs.loaders.kernels, zarr
 package = memory("VmRSS")

@@ -14,7 +14,7 @@ from typing import Any
 
 
 def load_csv(path: Path) -> dict[str, list[Any]]:
-    """Return the transitions of a file: id, category_id, and pairs of area, x and y, by row, frame and window."""
+    """Return the transitions of a file: id, category_id, and pairs of area, x and y, by row, frame and crop."""
     found: dict[str, list[Any]] = defaultdict(list)
     with path.open() as file:
         rows = csv.reader(file)

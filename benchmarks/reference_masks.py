@@ -16,30 +16,30 @@ from scipy import ndimage
 from torch.utils.data import Dataset
 
 SIDE = 64
-WINDOWS = 6
+CROPS = 6
 MIN_PIXELS = 30
 
 
-def read_windows(folder: Path) -> np.ndarray:
-    """Read a video's instance PNGs, shrink them by nearest neighbour, and cut windows: uint32 [T, 6, 64, 64]."""
+def read_crops(folder: Path) -> np.ndarray:
+    """Read a video's instance PNGs, shrink them by nearest neighbor, and cut crops: uint32 [T, 6, 64, 64]."""
     files = sorted(folder.glob("*.png"))
-    windows = np.zeros((len(files), WINDOWS, SIDE, SIDE), dtype=np.uint32)
+    crops = np.zeros((len(files), CROPS, SIDE, SIDE), dtype=np.uint32)
     for t, file in enumerate(files):
         image = np.array(Image.open(file))
         width = int(image.shape[1] // (image.shape[0] / SIDE))
         tensor = torch.tensor(image.astype(np.float32))[None, None]
         small = torch.nn.functional.interpolate(tensor, size=(SIDE, width)).numpy().astype(np.uint32)[0, 0]
-        stride = (width - SIDE) // (WINDOWS - 1)
-        for k in range(WINDOWS):
-            windows[t, k] = small[:, k * stride : k * stride + SIDE]
-    return windows
+        stride = (width - SIDE) // (CROPS - 1)
+        for k in range(CROPS):
+            crops[t, k] = small[:, k * stride : k * stride + SIDE]
+    return crops
 
 
-def find_sequences(windows: np.ndarray) -> list[np.ndarray]:
-    """Follow every instance through every window of one video; return bool [T, 64, 64] for each unbroken piece."""
+def find_sequences(crops: np.ndarray) -> list[np.ndarray]:
+    """Follow every instance through every crop of one video; return bool [T, 64, 64] for each unbroken piece."""
     pieces = []
-    for k in range(WINDOWS):
-        images = windows[:, k]
+    for k in range(CROPS):
+        images = crops[:, k]
         ids = np.where(np.bincount(images.ravel()) != 0)[0][1:-1]
         for instance in ids:
             if instance // 1000 == 1:
@@ -66,16 +66,16 @@ def find_latents(pieces: list[np.ndarray]) -> list[np.ndarray]:
     for piece in pieces:
         values = np.zeros((len(piece), 3), dtype=np.float32)
         for t, mask in enumerate(piece):
-            centre = ndimage.center_of_mass(mask)
-            values[t] = np.array([centre[0], centre[1], np.sum(mask)])
+            center = ndimage.center_of_mass(mask)
+            values[t] = np.array([center[0], center[1], np.sum(mask)])
         latents.append(values)
     return latents
 
 
 def extract(folders: list[Path]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Run the whole extraction on the instance PNGs of several videos."""
-    all_windows = [read_windows(folder) for folder in folders]
-    pieces = [piece for windows in all_windows for piece in find_sequences(windows)]
+    all_crops = [read_crops(folder) for folder in folders]
+    pieces = [piece for crops in all_crops for piece in find_sequences(crops)]
     return pieces, find_latents(pieces)
 
 

@@ -74,12 +74,12 @@ class Sprite:
         self.position = np.array([x, y])
         path = Path(shape)
         scale_rotate = Affine2D().scale(scale) + Affine2D().rotate_deg(angle)
-        self.centred_path = scale_rotate.transform_path(path)
+        self.centerd_path = scale_rotate.transform_path(path)
 
     @property
     def vertices(self) -> np.ndarray:
         """Its outline in units of the image's side, y up: float64 [V, 2]."""
-        return Affine2D().translate(*self.position).transform_path(self.centred_path).vertices
+        return Affine2D().translate(*self.position).transform_path(self.centerd_path).vertices
 
 
 class Renderer:
@@ -92,11 +92,11 @@ class Renderer:
         self.canvas = Image.new("RGB", self.canvas_size)
         self.draw = ImageDraw.Draw(self.canvas)
 
-    def render(self, sprite: Sprite, colour: Sequence[int] = (255, 255, 255)) -> np.ndarray:
+    def render(self, sprite: Sprite, color: Sequence[int] = (255, 255, 255)) -> np.ndarray:
         """One image: uint8 [size, size, 3]."""
         self.canvas.paste(self.background)
         vertices = self.canvas_size * sprite.vertices
-        self.draw.polygon([tuple(vertex) for vertex in vertices], fill=tuple(colour))
+        self.draw.polygon([tuple(vertex) for vertex in vertices], fill=tuple(color))
         image = self.canvas.resize(self.image_size, resample=Image.Resampling.LANCZOS)
         return np.flipud(np.array(image))
 
@@ -110,7 +110,7 @@ def render(
     *,
     size: int = 64,
     anti_aliasing: int = 5,
-    colours: Any = None,
+    colors: Any = None,
     shapes: Mapping[str, np.ndarray] = SHAPES,
 ) -> np.ndarray:
     """Many images, as the tests compare them: uint8 [N, 3, size, size]."""
@@ -118,8 +118,8 @@ def render(
     images = np.empty((len(x), 3, size, size), np.uint8)
     for i in range(len(x)):
         sprite = Sprite(x[i], y[i], shapes[shape[i]], angle[i], scale[i])
-        colour = (255, 255, 255) if colours is None else tuple(int(c) for c in colours[i])
-        images[i] = renderer.render(sprite, colour).transpose(2, 0, 1)
+        color = (255, 255, 255) if colors is None else tuple(int(c) for c in colors[i])
+        images[i] = renderer.render(sprite, color).transpose(2, 0, 1)
     return images
 
 

@@ -1,7 +1,7 @@
 """A plain reimplementation of how the reference measures masks (bethgelab/slow_disentanglement), quirks and pace too.
 
 Benchmarks time `natsprites.measure` against it, and tests compare with it. Every mask is decoded to an image, shrunk
-by Pillow and measured by SciPy, window by window, as the reference's own script does with the same libraries.
+by Pillow and measured by SciPy, crop by crop, as the reference's own script does with the same libraries.
 """
 
 from __future__ import annotations
@@ -44,29 +44,29 @@ def resize(mask: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def lefts(stride: int) -> Iterator[int]:
-    """First columns of the windows of a 64×128 image."""
+    """First columns of the crops of a 64×128 image."""
     yield from range(0, SIDE, stride)
     yield SIDE
 
 
 def measure(mask: np.ndarray, *, downscale: bool = True, keep_aspect: bool = True, stride: int = 32) -> Cell:
-    """Measure one mask (uint8 [h, w]) in every window: y, x, area."""
+    """Measure one mask (uint8 [h, w]) in every crop: y, x, area."""
     if not mask.any():
         return None
     if downscale and keep_aspect:
         small = resize(mask, SIDE, 2 * SIDE)
-        windows = [small[:, left : left + SIDE] for left in lefts(stride)]
+        crops = [small[:, left : left + SIDE] for left in lefts(stride)]
     elif downscale:
-        windows = [resize(mask, SIDE, SIDE)]
+        crops = [resize(mask, SIDE, SIDE)]
     else:
-        windows = [mask]
+        crops = [mask]
     cell: list[tuple[float, float, int] | None] = []
-    for window in windows:
-        if not window.any():
+    for crop in crops:
+        if not crop.any():
             cell.append(None)
             continue
-        y, x = np.array(ndimage.center_of_mass(window)).astype(float).tolist()
-        area = int(coco.area(coco.encode(np.asfortranarray(window))))
+        y, x = np.array(ndimage.center_of_mass(crop)).astype(float).tolist()
+        area = int(coco.area(coco.encode(np.asfortranarray(crop))))
         cell.append((y, x, area))
     return cell
 

@@ -23,13 +23,14 @@ from timing import medians, say
 from torch.utils.data import DataLoader
 
 from kittimasks import load_kitti_masks
+from kittimasks.build import build_kitti_masks
 from kittimasks.loading import SAMPLE_FOLDER
 from natsprites import load_natural_sprites
+from natsprites.build import build_natural_sprites
 from natsprites.loading import SAMPLE_FILE
 from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
 from slowvae.training import Session, configure
-from temporalpairs.builders.build import build_kitti_masks, build_natural_sprites
 
 BATCH = 32  # pairs, the reference's
 TARGET = 1.5

@@ -24,11 +24,12 @@ from reference_slowvae import Z_DIM, ReferenceTraining
 from torch.utils.data import DataLoader
 
 from kittimasks import load_kitti_masks
+from kittimasks.build import build_kitti_masks
 from natsprites import load_natural_sprites
+from natsprites.build import build_natural_sprites
 from slowvae import Run, SlowVAE, evaluate, train
 from slowvae.evaluation import Protocol, draw_codes, encoder
 from slowvae.metrics import mcc
-from temporalpairs.builders.build import build_kitti_masks, build_natural_sprites
 
 TARGET = 0.65  # mean MCC of SlowVAE on the masks
 MINUTES = 5  # that one training may take

@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kittimasks import facts
-from kittimasks.facts import PUBLISHED_PAIRS
-from kittimasks.released import read_released, write_released
-from temporalpairs.builders.edition import Edition
-from temporalpairs.builders.errors import DatasetWarning, ReleasedFileError, WrongStoreError
-from temporalpairs.builders.sequences import UNKNOWN, Sequences
-from temporalpairs.builders.store import read_store, write_store
-from temporalpairs.builders.tracks import SourceFile
+from kittimasks import card
+from kittimasks.card import PUBLISHED_PAIRS
+from kittimasks.release import read_released, write_released
+from temporalpairs.errors import DatasetWarning, ReleasedFileError, WrongStoreError
+from temporalpairs.sequences import UNKNOWN, Sequences
+from temporalpairs.store import read_store, write_store
+from temporalpairs.store.manifest import Edition
+from temporalpairs.tracks import SourceFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def convert_release(pickle: Path, out: Path, *, licence: str | None = None, verified: bool = False) -> Path:
+def convert_release(pickle: Path, out: Path, *, license: str | None = None, verified: bool = False) -> Path:
     """Convert the released pickle to a store.
 
     Args:
         pickle: the file.
         out: path of the new store.
-        licence: the licence that the record states, if it was asked.
+        license: the license that the record states, if it was asked.
         verified: whether the file's MD5 was compared with the record's.
 
     Returns:
@@ -50,15 +50,15 @@ def convert_release(pickle: Path, out: Path, *, licence: str | None = None, veri
         start=masks.start,
         video=unknown,
         track=unknown,
-        window=unknown,
+        crop=unknown,
         first_frame=unknown,
         category=unknown,
     )
     checked = "matched the record's when it was downloaded" if verified else "was not compared with the record's"
-    attributes = facts.attributes(
+    attributes = card.attributes(
         Edition(
             edition="release v2",
-            licence=licence or facts.MOTS_LICENCE,
+            license=license or card.MOTS_LICENSE,
             notes=f"The released file does not say which video a sequence comes from. Its MD5 {checked}.",
         ),
         videos=[],

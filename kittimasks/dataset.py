@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kittimasks.choice import choose_windows
+from kittimasks.windows import choose_windows
 from temporalpairs.loaders.dataset import Transform, WindowDataset
 from temporalpairs.loaders.options import Boundary, WindowOptions
 from temporalpairs.loaders.sequence import SequenceView
 
 if TYPE_CHECKING:
     from kittimasks.ground_truth import MasksGroundTruth
-    from temporalpairs.builders.store import Store
     from temporalpairs.loaders.splits import Split
+    from temporalpairs.store import Store
 
 
 class KittiMasks(WindowDataset):
     """Pairs, or longer windows, of 64×64 masks of pedestrians; `kittimasks.load_kitti_masks` makes one.
 
     ``dataset[i]`` is (frames, factors): float32 [window, 1, 64, 64] in [0, 1] and float32 [window, 3], the mask's
-    y and x centre of mass in pixels (origin top left, y down) and its area in pixels.
+    y and x center of mass in pixels (origin top left, y down) and its area in pixels.
 
     Args:
         store: a KITTI Masks store, read.
         split: ``"all"``, ``"train"``, ``"val"`` or ``"test"``.
         window: frames of a sample.
-        max_delta_t: neighbouring frames of a sample lie 1 … max_delta_t frames apart.
+        max_delta_t: neighboring frames of a sample lie 1 … max_delta_t frames apart.
         boundary: ``"clamp"`` or ``"valid"``; see `temporalpairs.loaders.WindowOptions`.
         seed: of the frame distances.
         step: a fixed distance instead of a random one.

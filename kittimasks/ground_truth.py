@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders.ground_truth import Factors, GroundTruth, Observations, channels_last
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from temporalpairs.builders.errors import ReleasedFileError
+from temporalpairs.errors import ReleasedFileError
 
 MAX_ARRAY_BYTES = 2**28  # one array: 65,536 masks of 64×64; nearly two hours at 10 frames a second
 MAX_OPCODES = 2**21  # 24 for an array, 99,712 for 2,120 sequences; the most wasteful fill half a GB

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kittimasks import facts
-from temporalpairs.builders.provision import Release, Sample, provide
+from kittimasks import card
+from temporalpairs.download.cache import Release, Sample, provide
 
 if TYPE_CHECKING:
     from kittimasks.dataset import KittiMasks
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 SAMPLE_FOLDER = Path(__file__).parent / "sample" / "instances_txt"
 
 
-def _convert(pickle: Path, out: Path, licence: str | None, verified: bool) -> None:
+def _convert(pickle: Path, out: Path, license: str | None, verified: bool) -> None:
     from kittimasks.convert import convert_release
 
-    convert_release(pickle, out, licence=licence, verified=verified)
+    convert_release(pickle, out, license=license, verified=verified)
 
 
 def _build_sample(out: Path) -> None:
-    from temporalpairs.builders.build import build_kitti_masks
+    from kittimasks.build import build_kitti_masks
 
-    build_kitti_masks(out, [SAMPLE_FOLDER], progress=False, edition=facts.SYNTHETIC)
+    build_kitti_masks(out, [SAMPLE_FOLDER], progress=False, edition=card.SYNTHETIC)
 
 
-RELEASE = Release(facts.FACTS.title, facts.RECORD, facts.RELEASED_FILENAME, facts.FACTS.dataset, _convert)
-SAMPLE = Sample(f"{facts.FACTS.dataset}-sample", lambda: sorted(SAMPLE_FOLDER.glob("*.txt")), _build_sample)
+RELEASE = Release(card.FACTS.title, card.RECORD, card.RELEASED_FILENAME, card.FACTS.dataset, _convert)
+SAMPLE = Sample(f"{card.FACTS.dataset}-sample", lambda: sorted(SAMPLE_FOLDER.glob("*.txt")), _build_sample)
 
 
 def load_kitti_masks(
@@ -58,11 +58,11 @@ def load_kitti_masks(
         split: ``"all"``, ``"train"``, ``"val"`` or ``"test"``: 80, 10 and 10 % of the frames, whole videos each
             where the store knows them.
         window: frames of a sample, 2 or more.
-        max_delta_t: neighbouring frames of a sample lie 1 … max_delta_t frames apart.
+        max_delta_t: neighboring frames of a sample lie 1 … max_delta_t frames apart.
         boundary: at the end of a sequence, ``"clamp"`` shrinks the distance as the reference does, ``"valid"`` draws
             among the distances that fit.
         seed: of the distances; a sample is a function of (seed, epoch, index) alone.
-        step: a fixed distance of neighbouring frames instead of a random one.
+        step: a fixed distance of neighboring frames instead of a random one.
         min_length: sequences with fewer frames are left out.
         one_per_sequence: a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
         download: whether to download the release if it is not there.
@@ -79,7 +79,7 @@ def load_kitti_masks(
         OptionError: an option does not fit.
     """
     from kittimasks.dataset import KittiMasks
-    from temporalpairs.builders.store import read_store
+    from temporalpairs.store import read_store
 
     path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
     return KittiMasks(
@@ -114,10 +114,10 @@ def load_kitti_arrays(
 
     `temporalpairs.loaders.ArrayLoader` makes batches of it.
     """
-    from kittimasks.choice import choose_windows
-    from temporalpairs.builders.store import read_store
+    from kittimasks.windows import choose_windows
     from temporalpairs.loaders.arrays import ArrayDataset
     from temporalpairs.loaders.options import WindowOptions
+    from temporalpairs.store import read_store
 
     path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
     options = WindowOptions(window, max_delta_t, boundary, seed, step, min_length, one_per_sequence)

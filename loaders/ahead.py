@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 
 _Order = TypeVar("_Order")
 _Made = TypeVar("_Made")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,7 @@ _CHUNK = 8192  # indices at once: their temporaries stay in the cache, and below
 DELTA_T = 0  # distances of frames
 ANGLE = 1  # of a sprite
 SHAPE = 2  # likewise
-COLOUR = 3  # likewise
+COLOR = 3  # likewise
 ORDER = 4  # of the windows of an epoch
 START = 5  # of the window that a sequence shows
 

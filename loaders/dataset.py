@@ -32,8 +32,8 @@ from temporalpairs.loaders.splits import Split
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from temporalpairs.builders.store import Store
     from temporalpairs.loaders.source import WindowSource
+    from temporalpairs.store import Store
 
 Transform = Callable[[Tensor], Tensor]
 _NOT_SHARED = ("_epoch", "transform")  # tensors and functions, which torch.multiprocessing knows how to send
@@ -197,6 +197,6 @@ class WindowDataset(Dataset[Sample]):
             f"  sample   frames float32 [{window}, {shape}], "
             f"factors float32 [{window}, {len(self.factor_names)}] = ({factors})\n"
             f"  chance   {self.describe_chance()}\n"
-            f"  licence  {self.info.licence}\n"
+            f"  license  {self.info.license}\n"
             f"  store    {self.store}"
         )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders.arrays import checked_epoch
 from temporalpairs.loaders.chance import shuffled
 from temporalpairs.loaders.options import checked_seed

@@ -1,4 +1,4 @@
-"""What a dataset says of itself: title, licence, citation, provenance."""
+"""What a dataset says of itself: title, license, citation, provenance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class DatasetInfo:
     Attributes:
         title: the dataset's name.
         edition: which edition of it this is: the release, the synthetic sample, or a build from raw annotations.
-        licence: of the data.
+        license: of the data.
         citation: BibTeX of the paper to cite.
         homepage: where the dataset is published.
         synthetic: whether the data were generated and are of nobody real.
@@ -24,7 +24,7 @@ class DatasetInfo:
 
     title: str
     edition: str
-    licence: str
+    license: str
     citation: str
     homepage: str
     synthetic: bool
@@ -38,7 +38,7 @@ class DatasetInfo:
         return cls(
             title=attributes["title"],
             edition=attributes["edition"],
-            licence=attributes["licence"],
+            license=attributes["license"],
             citation=attributes["citation"],
             homepage=attributes["homepage"],
             synthetic=attributes["synthetic"],

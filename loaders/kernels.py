@@ -14,7 +14,7 @@ from numba import njit
 from temporalpairs.loaders.philox import HALF, LOW, MULTIPLIERS, ROUNDS, WEYL
 
 COUNTERS = 256  # at once: they stay in the first-level cache, and every round is vectorised over them
-NEIGHBOURS = 4  # numbers that share their highest bits when they are sorted
+NEIGHBORS = 4  # numbers that share their highest bits when they are sorted
 BLOCK = 64  # masks gathered at once: 32 KiB, which the first-level cache holds
 BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(
     np.float32
@@ -69,7 +69,7 @@ def shuffle(seed: Any, epoch: Any, stream: Any, low: Any, order: Any) -> None:
     """
     n = order.size
     bits = 1
-    while n >> bits > NEIGHBOURS:
+    while n >> bits > NEIGHBORS:
         bits += 1
     shift = np.uint64(64 - bits)
     begin = np.zeros((1 << bits) + 1, np.int64)

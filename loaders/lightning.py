@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from temporalpairs.builders.errors import TemporalPairsError
+from temporalpairs.errors import TemporalPairsError
 from temporalpairs.loaders.pair_loader import PairLoader
 
 if TYPE_CHECKING:

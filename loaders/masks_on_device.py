@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from temporalpairs.builders.sequences import SIDE
+from temporalpairs.sequences import SIDE
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8

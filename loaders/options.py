@@ -6,7 +6,7 @@ import operator
 from dataclasses import dataclass
 from typing import Literal
 
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 
 Boundary = Literal["clamp", "valid"]
 
@@ -17,12 +17,12 @@ class WindowOptions:
 
     Attributes:
         window: frames of a window, at least 2.
-        max_delta_t: two neighbouring frames of a window lie 1 … max_delta_t frames apart in their sequence.
+        max_delta_t: two neighboring frames of a window lie 1 … max_delta_t frames apart in their sequence.
         boundary: what happens where a sequence ends sooner. ``"clamp"``: Δt is drawn from 1 … max_delta_t and then
             shrinks to what fits, as in the reference, so that distances near an end are short more often.
             ``"valid"``: Δt is drawn among those that fit.
         seed: of the distances, 0 … 2⁶⁴ − 1.
-        step: a fixed distance of neighbouring frames instead of a random one. With ``"clamp"`` it shrinks at the end of
+        step: a fixed distance of neighboring frames instead of a random one. With ``"clamp"`` it shrinks at the end of
             a sequence, with ``"valid"`` there are windows only where it fits.
         min_length: sequences with fewer frames are left out.
         one_per_sequence: a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
@@ -40,9 +40,9 @@ class WindowOptions:
         if self.window < 2:
             raise OptionError(f"window={self.window}: a window needs at least 2 frames.")
         if self.max_delta_t < 1:
-            raise OptionError(f"max_delta_t={self.max_delta_t}: neighbouring frames are at least 1 apart.")
+            raise OptionError(f"max_delta_t={self.max_delta_t}: neighboring frames are at least 1 apart.")
         if self.step is not None and self.step < 1:
-            raise OptionError(f"step={self.step}: neighbouring frames are at least 1 apart.")
+            raise OptionError(f"step={self.step}: neighboring frames are at least 1 apart.")
         if self.min_length < 1:
             raise OptionError(f"min_length={self.min_length}: a sequence has at least 1 frame.")
         if self.boundary not in ("clamp", "valid"):

@@ -5,7 +5,6 @@ An epoch is planned at once, vectorised; a batch is then one gather, or one rend
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders.ahead import checked_ahead, made_ahead
 from temporalpairs.loaders.epoch_loader import EpochLoader
 from temporalpairs.loaders.epochs import EpochOptions, Epochs
@@ -22,6 +21,7 @@ from temporalpairs.loaders.masks_on_device import MasksOnDevice, unpack_masks
 from temporalpairs.loaders.one_per_sequence import OnePerSequence
 from temporalpairs.loaders.recycled import Recycled, aligned_floats
 from temporalpairs.loaders.windows import Windows
+from temporalpairs.parallel import cores
 
 if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import WindowDataset
@@ -65,7 +65,7 @@ class PairLoader(EpochLoader[tuple[Tensor, Tensor]]):
             the CPU and go through pinned memory, masks still packed.
         packed: hand over KITTI Masks as they are stored, a bit a pixel: frames uint8 [B, T, 512], which
             `unpack_masks` turns into [B, T, 1, 64, 64] where they are used; ``dtype`` says nothing then. Packed batches
-            and those made on a device are made several at a time: one that is kept keeps its neighbours in memory, up
+            and those made on a device are made several at a time: one that is kept keeps its neighbors in memory, up
             to 512 KiB on the CPU and 64 MiB on a device.
 
     Raises:
@@ -111,7 +111,7 @@ class PairLoader(EpochLoader[tuple[Tensor, Tensor]]):
         if self.device.type != "cpu" and resident is not False and dataset.transform is None:
             self._on_device = _place(dataset, self.device, wanted=resident)
         if ahead is None:
-            ahead = _RENDERED_AHEAD if self._on_device is None and dataset.source.costly and _cores() > 1 else 0
+            ahead = _RENDERED_AHEAD if self._on_device is None and dataset.source.costly and cores() > 1 else 0
         self.ahead = checked_ahead(ahead)
         self._buffers: list[np.ndarray] = []
 
@@ -208,7 +208,7 @@ class PairLoader(EpochLoader[tuple[Tensor, Tensor]]):
 
     def _threads(self) -> int:
         """Return how many batches may be made side by side; a transform may draw from a state that all would share."""
-        return _cores() if self.dataset.transform is None else 1
+        return cores() if self.dataset.transform is None else 1
 
     def _send(self, tensor: Tensor) -> Tensor:
         """Copy a tensor to the device without waiting for it."""
@@ -247,7 +247,3 @@ def _masks_of(dataset: WindowDataset) -> Windows | None:
     if isinstance(source, OnePerSequence):
         source = source.source
     return source if isinstance(source, Windows) else None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,19 +10,19 @@ from typing import SupportsIndex, overload
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 
-from temporalpairs.builders.sequences import PACKED_BYTES, SIDE, UNKNOWN, Sequences
+from temporalpairs.sequences import PACKED_BYTES, SIDE, UNKNOWN, Sequences
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sequence:
-    """A run of consecutive frames of one object in one window of its video; None where the source does not say.
+    """A run of consecutive frames of one object in one crop of its video; None where the source does not say.
 
     Attributes:
         frames: masks, True inside, or images, or None where the dataset has none.
         factors: one row a frame, as the dataset defines them.
         video: name of the source video.
         track: the object's id within its video.
-        window: index of the crop of the image, from the left.
+        crop: index of the crop of the image, from the left.
         first_frame: number of the first frame, as the source counts them.
         category: the object's category id.
         category_name: that category's name.
@@ -32,7 +32,7 @@ class Sequence:
     factors: Float[np.ndarray, "frames factors"]
     video: str | None
     track: int | None
-    window: int | None
+    crop: int | None
     first_frame: int | None
     category: int | None
     category_name: str | None = None
@@ -82,7 +82,7 @@ class SequenceView(AbstractSequence[Sequence]):
             factors=table.factors[rows],
             video=None if video == UNKNOWN else self._videos[video],
             track=_known(table.track[i]),
-            window=_known(table.window[i]),
+            crop=_known(table.crop[i]),
             first_frame=_known(table.first_frame[i]),
             category=_known(table.category[i]),
             category_name=self._categories.get(str(table.category[i])),

@@ -23,7 +23,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.multiprocessing import get_sharing_strategy
 
-from temporalpairs.builders.errors import TemporalPairsError
+from temporalpairs.errors import TemporalPairsError
 
 _SMALL = 1 << 14  # bytes; smaller arrays are pickled
 _ALIGNED = 64  # bytes; a line of the cache

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from jaxtyping import Int64
 
-from temporalpairs.builders.errors import OptionError
-from temporalpairs.builders.sequences import UNKNOWN
+from temporalpairs.errors import OptionError
+from temporalpairs.sequences import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from temporalpairs.builders.sequences import Sequences
+    from temporalpairs.sequences import Sequences
 
 Split = Literal["all", "train", "val", "test"]
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}  # shares of the frames

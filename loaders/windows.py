@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
-from temporalpairs.builders.errors import OptionError
-from temporalpairs.builders.sequences import PACKED_BYTES, SIDE
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders.chance import DELTA_T, below, words
 from temporalpairs.loaders.compiled import compiled
 from temporalpairs.loaders.options import WindowOptions
+from temporalpairs.sequences import PACKED_BYTES, SIDE
 
 if TYPE_CHECKING:
     import torch
 
-    from temporalpairs.builders.sequences import Sequences
     from temporalpairs.loaders.masks_on_device import MasksOnDevice
+    from temporalpairs.sequences import Sequences
 
 
 @dataclass(frozen=True, slots=True, eq=False)

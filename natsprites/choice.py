@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int64
 
-from natsprites.facts import FACTS
-from natsprites.options import SpriteOptions
+from natsprites.card import FACTS
+from natsprites.rendering.options import SpriteOptions
 from natsprites.transitions import AREA_FILTER, Bins, Transitions, find_transitions, keep_usual_areas
-from natsprites.windows import COLOUR_FACTORS, RenderedWindows, SpriteWindows
-from temporalpairs.builders.errors import OptionError, StoreCorruptError, WrongStoreError
+from natsprites.windows import COLOR_FACTORS, RenderedWindows, SpriteWindows
+from temporalpairs.errors import OptionError, StoreCorruptError, WrongStoreError
 from temporalpairs.loaders.one_per_sequence import OnePerSequence
 from temporalpairs.loaders.options import checked_seed
 from temporalpairs.loaders.splits import choose
 
 if TYPE_CHECKING:
-    from temporalpairs.builders.store import Store
     from temporalpairs.loaders.source import WindowSource
     from temporalpairs.loaders.splits import Split
+    from temporalpairs.store import Store
 
 _CHANNELS = (1, 3)
 
@@ -52,8 +52,8 @@ class ChosenSprites:
 
     Attributes:
         chosen: indices of the split's sequences.
-        transitions: a window each, in the order of the store, discretised if that was asked for.
-        bins: centres of the discrete values, or None.
+        transitions: a window each, in the order of the store, discretized if that was asked for.
+        bins: centers of the discrete values, or None.
         sprites: how sprites look.
         windows: the transitions as images.
         source: what samples are drawn from: the windows, or one of each sequence.
@@ -102,7 +102,7 @@ def choose_sprites(store: Store, choice: SpriteChoice) -> ChosenSprites:
     if rendered is None:
         if choice.discrete:
             bins = Bins.of(usual)
-            kept = bins.discretise(kept)
+            kept = bins.discretize(kept)
         sprites = choice.sprites or SpriteOptions()
         windows: SpriteWindows | RenderedWindows = _rendering(kept, sprites, choice)
     else:
@@ -118,17 +118,17 @@ def choose_sprites(store: Store, choice: SpriteChoice) -> ChosenSprites:
 
 
 def _rendering(transitions: Transitions, sprites: SpriteOptions, choice: SpriteChoice) -> SpriteWindows:
-    from natsprites.rendering import Renderer
+    from natsprites.rendering.renderer import Renderer
 
-    if sprites.colours is not None and choice.channels == 1:
-        raise OptionError("channels=1: colours need three channels.")
+    if sprites.colors is not None and choice.channels == 1:
+        raise OptionError("channels=1: colors need three channels.")
     return SpriteWindows.of(transitions, sprites, Renderer.of(sprites), choice.channels, choice.seed)
 
 
 def _reading(store: Store, transitions: Transitions, sprites: SpriteOptions, channels: int) -> RenderedWindows:
     height, width = store.attributes["image_shape"]
     frames = store.sequences.frames
-    stored = 1 if sprites.colours is None else len(COLOUR_FACTORS)
+    stored = 1 if sprites.colors is None else len(COLOR_FACTORS)
     if frames is None or frames.shape[1] != stored * height * width:
         raise StoreCorruptError(store.path, "its images are not of the size that it states")
     if channels < stored:

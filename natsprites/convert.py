@@ -6,29 +6,29 @@ import hashlib
 import warnings
 from typing import TYPE_CHECKING
 
-from natsprites import facts
+from natsprites import card
 from natsprites.measure import SIDE, MeasureOptions
-from natsprites.released import read_released, write_released
+from natsprites.release import read_released, write_released
 from natsprites.statistics import from_sequences, to_sequences
 from natsprites.transitions import find_transitions, keep_usual_areas
-from temporalpairs.builders.edition import Edition
-from temporalpairs.builders.errors import DatasetWarning, ReleasedFileError, WrongStoreError
-from temporalpairs.builders.store import read_store, write_store
-from temporalpairs.builders.tracks import SourceFile
+from temporalpairs.errors import DatasetWarning, ReleasedFileError, WrongStoreError
+from temporalpairs.store import read_store, write_store
+from temporalpairs.store.manifest import Edition
+from temporalpairs.tracks import SourceFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from temporalpairs.builders.sequences import Sequences
+    from temporalpairs.sequences import Sequences
 
 
-def convert_release(csv: Path, out: Path, *, licence: str | None = None, verified: bool = False) -> Path:
+def convert_release(csv: Path, out: Path, *, license: str | None = None, verified: bool = False) -> Path:
     """Convert the released CSV to a store.
 
     Args:
         csv: the file.
         out: path of the new store.
-        licence: the licence that the record states, if it was asked.
+        license: the license that the record states, if it was asked.
         verified: whether the file's MD5 was compared with the record's.
 
     Returns:
@@ -45,21 +45,21 @@ def convert_release(csv: Path, out: Path, *, licence: str | None = None, verifie
         raise ReleasedFileError(csv, f"cannot be opened ({error.strerror})") from error
     statistics = read_released(csv, verified=verified)
     columns = MeasureOptions().columns
-    if statistics.windows != len(columns):
-        raise ReleasedFileError(csv, f"a frame has {statistics.windows} window(s), where the released file has three")
+    if statistics.crops != len(columns):
+        raise ReleasedFileError(csv, f"a frame has {statistics.crops} crop(s), where the released file has three")
     sequences = to_sequences(statistics)
     if not len(sequences):
         raise ReleasedFileError(csv, "no object is seen in it")
     checked = "matched the record's when it was downloaded" if verified else "was not compared with the record's"
-    attributes = facts.attributes(
+    attributes = card.attributes(
         Edition(
             "release",
-            licence or facts.YOUTUBE_VIS_LICENCE,
+            license or card.YOUTUBE_VIS_LICENSE,
             notes=f"The released file does not say which video an object is of. Its MD5 {checked}.",
         ),
         image_shape=(SIDE, SIDE),
-        window_columns=columns,
-        categories=dict(enumerate(facts.CATEGORIES_2019, start=1)),
+        crop_columns=columns,
+        categories=dict(enumerate(card.CATEGORIES_2019, start=1)),
         videos=[],
         sources=[SourceFile(csv.name, csv.stat().st_size, sha256)],
         builder={"name": "convert_release", "options": {}},
@@ -74,14 +74,14 @@ def convert_release(csv: Path, out: Path, *, licence: str | None = None, verifie
 def _differs_from_published(sequences: Sequences) -> str:
     """Say how the number of transitions differs from what was published, if it does."""
     if sequences.lengths.max() < 2:
-        return f"no transition, while {facts.PUBLISHED_TRANSITIONS:,} were published"
+        return f"no transition, while {card.PUBLISHED_TRANSITIONS:,} were published"
     transitions = find_transitions(sequences)
     kept = int(keep_usual_areas(transitions.area).sum())
-    if (len(transitions), kept) == (facts.PUBLISHED_TRANSITIONS, facts.PUBLISHED_FILTERED):
+    if (len(transitions), kept) == (card.PUBLISHED_TRANSITIONS, card.PUBLISHED_FILTERED):
         return ""
     return (
-        f"{len(transitions):,} transitions, {kept:,} after the area filter, while {facts.PUBLISHED_TRANSITIONS:,} and "
-        f"{facts.PUBLISHED_FILTERED:,} were published"
+        f"{len(transitions):,} transitions, {kept:,} after the area filter, while {card.PUBLISHED_TRANSITIONS:,} and "
+        f"{card.PUBLISHED_FILTERED:,} were published"
     )
 
 
@@ -94,9 +94,9 @@ def export_release(store: str | Path, out: Path) -> Path:
         StoreExistsError: there is something at ``out``.
     """
     read = read_store(store)
-    if read.attributes["dataset"] != facts.FACTS.dataset:
+    if read.attributes["dataset"] != card.FACTS.dataset:
         raise WrongStoreError(
-            store, f"it holds {read.attributes['title']}, not {facts.FACTS.title}", f"a {facts.FACTS.title} store"
+            store, f"it holds {read.attributes['title']}, not {card.FACTS.title}", f"a {card.FACTS.title} store"
         )
     objects = read.sequences.objects
     if objects is None:
@@ -105,5 +105,5 @@ def export_release(store: str | Path, out: Path) -> Path:
             "it does not hold the objects that a CSV has rows for",
             "a store that temporal-pairs built or downloaded",
         )
-    write_released(out, from_sequences(read.sequences, objects, len(read.attributes["window_columns"])))
+    write_released(out, from_sequences(read.sequences, objects, len(read.attributes["crop_columns"])))
     return out

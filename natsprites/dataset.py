@@ -8,15 +8,15 @@ import numpy as np
 
 from natsprites.choice import SpriteChoice, choose_sprites
 from natsprites.transitions import AREA_FILTER
-from natsprites.windows import COLOUR_FACTORS, COLOUR_UNITS, FACTORS, UNITS, SpriteWindows
+from natsprites.windows import COLOR_FACTORS, COLOR_UNITS, FACTORS, UNITS, SpriteWindows
 from temporalpairs.loaders.dataset import Transform, WindowDataset
 from temporalpairs.loaders.sequence import SequenceView
 
 if TYPE_CHECKING:
     from natsprites.ground_truth import SpritesGroundTruth
-    from natsprites.options import SpriteOptions
-    from temporalpairs.builders.store import Store
+    from natsprites.rendering.options import SpriteOptions
     from temporalpairs.loaders.splits import Split
+    from temporalpairs.store import Store
 
 
 class NaturalSprites(WindowDataset):
@@ -24,12 +24,12 @@ class NaturalSprites(WindowDataset):
 
     ``dataset[i]`` is (frames, factors) of transition i: float32 [window, channels, size, size] in [0, 1] and float32
     [window, 5], the sprite's x (to the right) and y (up) as a share of the side, its scale √(area / 64²), its angle in
-    degrees and the code of its shape. x, y and scale are those of real masks in neighbouring frames; angle and shape
+    degrees and the code of its shape. x, y and scale are those of real masks in neighboring frames; angle and shape
     are drawn, and shared by the frames of a window. Where a mask moves down, its sprite moves up (reference).
 
     Attributes:
-        transitions: x, y and area of every sample in pixels, discretised if that was asked for; see `Transitions`.
-        bins: centres of the discrete values, or None.
+        transitions: x, y and area of every sample in pixels, discretized if that was asked for; see `Transitions`.
+        bins: centers of the discrete values, or None.
         sprites: how sprites look.
         choice: all options together.
 
@@ -37,10 +37,10 @@ class NaturalSprites(WindowDataset):
         store: a Natural Sprites store, read; rendered ones serve the images that they hold.
         split: ``"all"``, ``"train"``, ``"val"`` or ``"test"``.
         window: frames of a sample.
-        discrete: move x, y and area to the centres of 32, 32 and 6 bins.
+        discrete: move x, y and area to the centers of 32, 32 and 6 bins.
         area_filter: share of the transitions with outlying areas that is dropped at every frame of the window.
-        channels: 3 or 1, equal ones unless there are colours.
-        seed: of angle, shape and colour.
+        channels: 3 or 1, equal ones unless there are colors.
+        seed: of angle, shape and color.
         step: frames from one of a window to the next.
         min_length: sequences with fewer frames are left out.
         one_per_sequence: a sample is a sequence, of which an epoch shows one window.
@@ -78,7 +78,7 @@ class NaturalSprites(WindowDataset):
         self.sprites = found.sprites
         self.windows = found.windows
         attributes = store.attributes
-        coloured = found.sprites.colours is not None
+        colored = found.sprites.colors is not None
         super().__init__(
             store,
             split=split,
@@ -90,17 +90,17 @@ class NaturalSprites(WindowDataset):
                 tuple(attributes["image_shape"]),
             ),
             source=found.source,
-            factor_names=FACTORS + (COLOUR_FACTORS if coloured else ()),
-            factor_units=UNITS + (COLOUR_UNITS if coloured else ()),
+            factor_names=FACTORS + (COLOR_FACTORS if colored else ()),
+            factor_units=UNITS + (COLOR_UNITS if colored else ()),
             transform=transform,
         )
 
     @property
     def factor_sizes(self) -> tuple[int, ...]:
-        """How many values x, y, scale, angle and shape take in this dataset, and the colour if there are colours."""
+        """How many values x, y, scale, angle and shape take in this dataset, and the color if there are colors."""
         values = (self.transitions.x, self.transitions.y, self.transitions.area)
-        colours = () if self.sprites.colours is None else (len(self.sprites.colours),)
-        return (*(len(np.unique(v)) for v in values), self.sprites.angles, len(self.sprites.shapes), *colours)
+        colors = () if self.sprites.colors is None else (len(self.sprites.colors),)
+        return (*(len(np.unique(v)) for v in values), self.sprites.angles, len(self.sprites.shapes), *colors)
 
     def ground_truth(self) -> SpritesGroundTruth:
         """Return the adapter that the metrics of disentanglement_lib and disent call."""

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from natsprites.transitions import SIDE
-from natsprites.windows import COLOUR_FACTORS, FACTORS, SpriteWindows, draw, to_floats
-from temporalpairs.builders.errors import OptionError
+from natsprites.windows import COLOR_FACTORS, FACTORS, SpriteWindows, draw, to_floats
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders.ground_truth import Factors, GroundTruth, Observations, channels_last, integers
 
 if TYPE_CHECKING:
@@ -44,20 +44,20 @@ class SpritesGroundTruth(GroundTruth):
             by_name = np.argsort(np.array(options.shapes))
             placed = [bins.x / SIDE, bins.y / SIDE, np.sqrt(bins.area / SIDE**2)]
             self._classes = [*placed, np.array(options.degrees), by_name]
-            if options.colours is not None:
-                self._classes.append(np.arange(len(options.colours)))
+            if options.colors is not None:
+                self._classes.append(np.arange(len(options.colors)))
 
     @property
     def factor_names(self) -> tuple[str, ...]:
         """Names of the factors."""
-        coloured = self._source.options.colours is not None
+        colored = self._source.options.colors is not None
         if self._classes is not None:
-            return FACTORS + (("colour",) if coloured else ())
-        return FACTORS + (COLOUR_FACTORS if coloured else ())
+            return FACTORS + (("color",) if colored else ())
+        return FACTORS + (COLOR_FACTORS if colored else ())
 
     @property
     def factor_classes(self) -> list[np.ndarray]:
-        """The value of each class of each factor, of a discrete dataset; of the shape and the colour, its code."""
+        """The value of each class of each factor, of a discrete dataset; of the shape and the color, its code."""
         if self._classes is None:
             raise OptionError("The factors are continuous; load the dataset with discrete=True.")
         return self._classes
@@ -88,8 +88,8 @@ class SpritesGroundTruth(GroundTruth):
             integers(random_state, options.angles, num),
             integers(random_state, len(options.shapes), num),
         ]
-        if options.colours is not None:
-            plan.append(integers(random_state, len(options.colours), num))
+        if options.colors is not None:
+            plan.append(integers(random_state, len(options.colors), num))
         return self._source.factors(np.stack(plan, axis=1).astype(np.int32))[:, 0]
 
     def sample_observations_from_factors(
@@ -118,7 +118,7 @@ class SpritesGroundTruth(GroundTruth):
             if np.any((index < 0) | (index >= len(classes)) | (index != np.floor(index))):
                 raise OptionError(f"factors: {name} has a class that is not one of 0 … {len(classes) - 1}.")
             columns.append(classes[index.astype(np.int64)])
-        colours = self._source.options.colours
-        if colours is not None:
-            columns[-1:] = list(np.array(colours)[columns[-1]].T)
+        colors = self._source.options.colors
+        if colors is not None:
+            columns[-1:] = list(np.array(colors)[columns[-1]].T)
         return np.stack([column.astype(np.float64) for column in columns], axis=1)

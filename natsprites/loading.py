@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from natsprites import facts
-from temporalpairs.builders.provision import Release, Sample, provide
+from natsprites import card
+from temporalpairs.download.cache import Release, Sample, provide
 
 if TYPE_CHECKING:
     from natsprites.dataset import NaturalSprites
-    from natsprites.options import SpriteOptions
+    from natsprites.rendering.options import SpriteOptions
     from temporalpairs.loaders.arrays import ArrayDataset
     from temporalpairs.loaders.dataset import Transform
     from temporalpairs.loaders.splits import Split
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 SAMPLE_FILE = Path(__file__).parent / "sample" / "youtube_vis.json"
 
 
-def _convert(csv: Path, out: Path, licence: str | None, verified: bool) -> None:
+def _convert(csv: Path, out: Path, license: str | None, verified: bool) -> None:
     from natsprites.convert import convert_release
 
-    convert_release(csv, out, licence=licence, verified=verified)
+    convert_release(csv, out, license=license, verified=verified)
 
 
 def _build_sample(out: Path) -> None:
-    from temporalpairs.builders.build import build_natural_sprites
+    from natsprites.build import build_natural_sprites
 
-    build_natural_sprites(out, [SAMPLE_FILE], progress=False, edition=facts.SYNTHETIC)
+    build_natural_sprites(out, [SAMPLE_FILE], progress=False, edition=card.SYNTHETIC)
 
 
-RELEASE = Release(facts.FACTS.title, facts.RECORD, facts.RELEASED_FILENAME, facts.FACTS.dataset, _convert)
-SAMPLE = Sample(f"{facts.FACTS.dataset}-sample", lambda: [SAMPLE_FILE], _build_sample)
+RELEASE = Release(card.FACTS.title, card.RECORD, card.RELEASED_FILENAME, card.FACTS.dataset, _convert)
+SAMPLE = Sample(f"{card.FACTS.dataset}-sample", lambda: [SAMPLE_FILE], _build_sample)
 
 
 def load_natural_sprites(
@@ -60,16 +60,16 @@ def load_natural_sprites(
         split: ``"all"``, ``"train"``, ``"val"`` or ``"test"``: 80, 10 and 10 % of the frames; whole videos each where
             the store knows them, whole objects otherwise.
         window: frames of a sample, 2 or more.
-        discrete: move x, y and area to the centres of 32, 32 and 6 bins, as the reference's discrete variant does.
+        discrete: move x, y and area to the centers of 32, 32 and 6 bins, as the reference's discrete variant does.
         area_filter: drop this share of the transitions, those with the smallest and the largest areas; 0 keeps all.
-        channels: 3 or 1, equal ones unless there are colours.
-        seed: of angle, shape and colour; a sample is a function of (seed, epoch, index) alone.
+        channels: 3 or 1, equal ones unless there are colors.
+        seed: of angle, shape and color; a sample is a function of (seed, epoch, index) alone.
         step: frames from one of a window to the next.
         min_length: sequences with fewer frames are left out.
         one_per_sequence: a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
         download: whether to download the release if it is not there.
         transform: applied to the frames, float32 [window, channels, 64, 64], of each sample.
-        sprites: shapes, angles, colours and size of the sprites; by default as in the reference.
+        sprites: shapes, angles, colors and size of the sprites; by default as in the reference.
 
     Returns:
         A map-style dataset of (frames float32 [window, channels, 64, 64], factors float32 [window, 5] = x, y, scale,
@@ -83,7 +83,7 @@ def load_natural_sprites(
         OptionError: an option does not fit.
     """
     from natsprites.dataset import NaturalSprites
-    from temporalpairs.builders.store import read_store
+    from temporalpairs.store import read_store
 
     path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
     return NaturalSprites(
@@ -123,8 +123,8 @@ def load_sprite_arrays(
     `temporalpairs.loaders.ArrayLoader` makes batches of it.
     """
     from natsprites.choice import SpriteChoice, choose_sprites
-    from temporalpairs.builders.store import read_store
     from temporalpairs.loaders.arrays import ArrayDataset
+    from temporalpairs.store import read_store
 
     path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
     choice = SpriteChoice(

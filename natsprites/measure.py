@@ -1,4 +1,4 @@
-"""From mask tracks to the statistics that Natural Sprites is made of: centre of mass and area, frame by frame.
+"""From mask tracks to the statistics that Natural Sprites is made of: center of mass and area, frame by frame.
 
 `measure_track` gives what the reference script gives (bethgelab/slow_disentanglement, gen_youtube_csv.py), to the bit,
 straight from the run lengths; `MeasureOptions` are that script's own.
@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
 from natsprites import measure_kernels
-from temporalpairs.builders.errors import MaskFormatError, OptionError
-from temporalpairs.builders.kernels import MAX_PIXELS
-from temporalpairs.builders.tracks import MaskTrack
+from temporalpairs.errors import MaskFormatError, OptionError
+from temporalpairs.runlength_kernels import MAX_PIXELS
+from temporalpairs.tracks import MaskTrack
 
-SIDE = 64  # rows of the shrunk image, and rows and columns of a window (reference script)
+SIDE = 64  # rows of the shrunk image, and rows and columns of a crop (reference script)
 COLUMNS = 128  # of the shrunk image, whatever the aspect ratio of the full one (reference script)
-STRIDE = 32  # columns from window to window (reference script)
+STRIDE = 32  # columns from crop to crop (reference script)
 
 _PRECISION_BITS = 22  # fractional bits of a weight (Pillow, Resample.c: 32 - 8 - 2)
 _KEPT_SIZES = 64  # image sizes whose weights are kept: more than a file has
@@ -30,12 +30,12 @@ class MeasureOptions:
     """How masks are measured; the defaults are those of the released file.
 
     Attributes:
-        downscale: shrink masks to 64 rows first. Off: one window, the full image.
-        keep_aspect: shrink to 64×128 pixels and look at square windows side by side. Off: shrink to 64×64, one window.
+        downscale: shrink masks to 64 rows first. Off: one crop, the full image.
+        keep_aspect: shrink to 64×128 pixels and look at square crops side by side. Off: shrink to 64×64, one crop.
             What the reference calls keeping the aspect ratio makes every image twice as wide as high. It says nothing
             without ``downscale``.
-        stride: columns between windows; whatever it is, the last window lies at the right edge. It says nothing where
-            there is one window.
+        stride: columns between crops; whatever it is, the last crop lies at the right edge. It says nothing where
+            there is one crop.
     """
 
     downscale: bool = True
@@ -54,11 +54,11 @@ class MeasureOptions:
             )
         if self.stride != STRIDE and not (self.downscale and self.keep_aspect):
             off = "keep_aspect" if self.downscale else "downscale"
-            raise OptionError(f"stride={self.stride}: there is only one window with {off}=False; leave stride out.")
+            raise OptionError(f"stride={self.stride}: there is only one crop with {off}=False; leave stride out.")
 
     @property
     def columns(self) -> tuple[int, ...]:
-        """The first column of each window in the measured image."""
+        """The first column of each crop in the measured image."""
         if self.downscale and self.keep_aspect:
             return (*range(0, COLUMNS - SIDE, self.stride), COLUMNS - SIDE)
         return (0,)
@@ -69,13 +69,13 @@ class TrackStatistics:
     """What was measured of one track, mask by mask.
 
     Attributes:
-        values: y, x and area in pixels of the window, origin top left, y down; NaN in all three where the window shows
+        values: y, x and area in pixels of the crop, origin top left, y down; NaN in all three where the crop shows
             nothing of the object.
-        filled: whether the mask has any pixel at all in the full image. Where it has and every window is NaN, the mask
+        filled: whether the mask has any pixel at all in the full image. Where it has and every crop is NaN, the mask
             vanished when the image was shrunk.
     """
 
-    values: Float64[np.ndarray, "masks windows 3"]
+    values: Float64[np.ndarray, "masks crops 3"]
     filled: Bool[np.ndarray, "masks"]
 
 
@@ -96,15 +96,15 @@ def bilinear_weights(n_in: int, n_out: int) -> Weights:
     """Work out the weights of Pillow's bilinear filter, in the same order of operations in float64.
 
     Pillow's src/libImaging/Resample.c: precompute_coeffs and normalize_coeffs_8bpc. Where both sizes are equal Pillow
-    skips the pass; the weights are then 1 for the pixel itself and 0 for its neighbours, which is the same.
+    skips the pass; the weights are then 1 for the pixel itself and 0 for its neighbors, which is the same.
     """
     scale = n_in / n_out
     support = max(scale, 1.0)  # of a triangle, widened when shrinking
-    centre = (np.arange(n_out) + 0.5) * scale
-    first = np.maximum((centre - support + 0.5).astype(np.int64), 0)
-    stop = np.minimum((centre + support + 0.5).astype(np.int64), n_in)
+    center = (np.arange(n_out) + 0.5) * scale
+    first = np.maximum((center - support + 0.5).astype(np.int64), 0)
+    stop = np.minimum((center + support + 0.5).astype(np.int64), n_in)
     tap = np.arange(int((stop - first).max()))
-    distance = np.abs((tap + first[:, None] - centre[:, None] + 0.5) * (1.0 / support))
+    distance = np.abs((tap + first[:, None] - center[:, None] + 0.5) * (1.0 / support))
     weight = np.where((distance < 1.0) & (tap < (stop - first)[:, None]), 1.0 - distance, 0.0)
     weight /= np.cumsum(weight, axis=1)[:, -1:]  # adds from the left, as the C loop does
     fixed = (0.5 + weight * (1 << _PRECISION_BITS)).astype(np.int32)
@@ -145,7 +145,7 @@ def grid(height: int, width: int, columns: int) -> Grid:
 
 
 def measure_track(track: MaskTrack, options: MeasureOptions | None = None) -> TrackStatistics:
-    """Measure the masks of one object: centre of mass and area in every window.
+    """Measure the masks of one object: center of mass and area in every crop.
 
     Args:
         track: the masks; their images may differ in size.

@@ -37,7 +37,7 @@ def measure_shrunk(
     sums: Any,
     filled: Any,
 ) -> int:
-    """Measure masks in windows of their shrunk images.
+    """Measure masks in crops of their shrunk images.
 
     Pillow shrinks across first. An output column is a weighted sum of source columns, each of which is a few intervals
     of rows: their weights are added where they begin and taken off where they end, and one walk down the rows gives
@@ -57,9 +57,9 @@ def measure_shrunk(
         row_sums: int32 [rows, taps + 1], running sums of the weights of each output row.
         done: int64 [height + 1], how many output rows end at or above a source row.
         begun: int64 [height + 1], how many begin above it.
-        left: int64 [windows], first column of each window in the shrunk image.
-        side: columns of a window.
-        sums: int64 [masks, windows, 3], filled with area, sum of rows, sum of columns.
+        left: int64 [crops], first column of each crop in the shrunk image.
+        side: columns of a crop.
+        sums: int64 [masks, crops, 3], filled with area, sum of rows, sum of columns.
         filled: bool [masks], filled with whether the mask has any pixel.
 
     Returns:
@@ -227,7 +227,7 @@ def _find_intervals(counts: Any, height: int, width: int, tops: Any, bottoms: An
 
 @njit(cache=True, nogil=True)
 def measure_full(counts: Any, offsets: Any, which: Any, height: int, width: int, sums: Any, filled: Any) -> int:
-    """Measure masks as they are, as one window.
+    """Measure masks as they are, as one crop.
 
     Args:
         counts: uint32 [runs].

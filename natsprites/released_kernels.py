@@ -1,4 +1,4 @@
-"""Compiled loops over the text of the released CSV; called by `natsprites.released`, never by users.
+"""Compiled loops over the text of the released CSV; called by `natsprites.release`, never by users.
 
 They are single-threaded, release the GIL and are cached on disk after their first compilation. The text must end with
 a line end: no rule but that of a row's end steps over one, so nothing is read beyond.
@@ -20,7 +20,7 @@ BAD_POSITION = 5
 BAD_AREA = 6
 BAD_TUPLE = 7
 BAD_SEPARATOR = 8
-BAD_WINDOWS = 9
+BAD_CROPS = 9
 BAD_END = 10
 TOO_MANY_CELLS = 11
 
@@ -41,7 +41,7 @@ _N, _O, _N_SMALL, _E_SMALL = b"None"
 
 @njit(cache=True, nogil=True)
 def parse_rows(
-    text: Any, position: int, columns: int, windows: int, values: Any, annotated: Any, start: Any, ids: Any
+    text: Any, position: int, columns: int, crops: int, values: Any, annotated: Any, start: Any, ids: Any
 ) -> tuple[int, int, int, int, int]:
     """Read all rows; what is not exactly in the grammar stops it.
 
@@ -49,8 +49,8 @@ def parse_rows(
         text: uint8 [bytes], of which the last is a line feed.
         position: where the line after the header begins.
         columns: cells of the header.
-        windows: entries that each list must have.
-        values: float64 [cells, windows, 3], filled with y, x and area, or NaN. A position that cannot be converted here
+        crops: entries that each list must have.
+        values: float64 [cells, crops, 3], filled with y, x and area, or NaN. A position that cannot be converted here
             (more than 18 digits, or tiny) becomes −1 − its place in the text.
         annotated: bool [cells], filled with whether the cell is not empty.
         start: int64 [rows + 1], filled with the first cell of each row.
@@ -77,7 +77,7 @@ def parse_rows(
                 annotated[cell] = False
                 values[cell] = np.nan
             else:
-                position, status = _read_list(text, position, quoted, windows, values, cell)
+                position, status = _read_list(text, position, quoted, crops, values, cell)
                 annotated[cell] = True
             if status == OK and quoted:
                 if text[position] == _QUOTE:
@@ -157,15 +157,15 @@ def _read_digits(text: Any, position: int, limit: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
-def _read_list(text: Any, position: int, quoted: bool, windows: int, values: Any, cell: int) -> tuple[int, int]:
-    """Read a list of windows with its spaces; return where it ends, or where and why not."""
+def _read_list(text: Any, position: int, quoted: bool, crops: int, values: Any, cell: int) -> tuple[int, int]:
+    """Read a list of crops with its spaces; return where it ends, or where and why not."""
     position = _skip_spaces(text, position)
     if text[position] != _OPEN:
         return position, BAD_LIST
     position = _skip_spaces(text, position + 1)
-    for window in range(windows):
+    for crop in range(crops):
         if text[position] == _OPEN_TUPLE:
-            position, status = _read_tuple(text, position, quoted, values, cell, window)
+            position, status = _read_tuple(text, position, quoted, values, cell, crop)
             if status != OK:
                 return position, status
         elif (
@@ -175,28 +175,28 @@ def _read_list(text: Any, position: int, quoted: bool, windows: int, values: Any
             and text[position + 3] == _E_SMALL
         ):
             position += 4
-            values[cell, window] = np.nan
+            values[cell, crop] = np.nan
         else:
-            return position, BAD_WINDOWS if text[position] == _CLOSE and window > 0 else BAD_ENTRY
+            return position, BAD_CROPS if text[position] == _CLOSE and crop > 0 else BAD_ENTRY
         position = _skip_spaces(text, position)
-        if window + 1 < windows:
+        if crop + 1 < crops:
             if text[position] != _COMMA or not quoted:
-                return position, BAD_WINDOWS if text[position] == _CLOSE else BAD_SEPARATOR
+                return position, BAD_CROPS if text[position] == _CLOSE else BAD_SEPARATOR
             position = _skip_spaces(text, position + 1)
     if text[position] != _CLOSE:
-        return position, BAD_WINDOWS if text[position] == _COMMA and quoted else BAD_SEPARATOR
+        return position, BAD_CROPS if text[position] == _COMMA and quoted else BAD_SEPARATOR
     return _skip_spaces(text, position + 1), OK
 
 
 @njit(cache=True, nogil=True)
-def _read_tuple(text: Any, position: int, quoted: bool, values: Any, cell: int, window: int) -> tuple[int, int]:
+def _read_tuple(text: Any, position: int, quoted: bool, values: Any, cell: int, crop: int) -> tuple[int, int]:
     """Read (y, x, area); return where it ends, or where and why not."""
     for i in range(2):
         position = _skip_spaces(text, position + 1)
         stop, value = _read_float(text, position)
         if stop == position:
             return position, BAD_POSITION
-        values[cell, window, i] = value
+        values[cell, crop, i] = value
         position = _skip_spaces(text, stop)
         if text[position] != _COMMA:
             return position, BAD_TUPLE if text[position] == _CLOSE_TUPLE else BAD_POSITION
@@ -206,7 +206,7 @@ def _read_tuple(text: Any, position: int, quoted: bool, values: Any, cell: int, 
     stop, area = _read_digits(text, position, MAX_AREA_DIGITS)
     if stop == position or area == 0:
         return position, BAD_TUPLE if text[position] == _CLOSE_TUPLE else BAD_AREA
-    values[cell, window, 2] = area
+    values[cell, crop, 2] = area
     position = _skip_spaces(text, stop)
     if text[position] == _CLOSE_TUPLE:
         return position + 1, OK

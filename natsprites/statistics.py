@@ -1,4 +1,4 @@
-"""Mask statistics: where the objects of videos are and how large, frame by frame and window by window.
+"""Mask statistics: where the objects of videos are and how large, frame by frame and crop by crop.
 
 `MaskStatistics` is the table that the released CSV holds; `to_sequences` and `from_sequences` carry it into a store's
 arrays and back without loss.
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from temporalpairs.builders.sequences import Objects, Sequences
+from temporalpairs.sequences import Objects, Sequences
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskStatistics:
-    """Centre of mass and area of every object, one cell for each frame of its annotation.
+    """Center of mass and area of every object, one cell for each frame of its annotation.
 
     Attributes:
-        values: y, x and area in pixels of the window, origin top left, y down; NaN in all three where the window
+        values: y, x and area in pixels of the crop, origin top left, y down; NaN in all three where the crop
             shows nothing of the object.
-        annotated: whether the object has a mask in that frame. Where it has one and every window is NaN, the mask
+        annotated: whether the object has a mask in that frame. Where it has one and every crop is NaN, the mask
             vanished when the image was shrunk.
         start: the cells of object i are ``start[i]:start[i + 1]``, one a frame, in order.
         video: index of each object's video, or -1 where the source does not say.
@@ -29,7 +29,7 @@ class MaskStatistics:
         category: the object's category id.
     """
 
-    values: Float64[np.ndarray, "cells windows 3"]
+    values: Float64[np.ndarray, "cells crops 3"]
     annotated: Bool[np.ndarray, "cells"]
     start: Int64[np.ndarray, "borders"]
     video: Int64[np.ndarray, "objects"]
@@ -40,30 +40,30 @@ class MaskStatistics:
         return len(self.track)
 
     @property
-    def windows(self) -> int:
-        """Windows side by side."""
+    def crops(self) -> int:
+        """Crops side by side."""
         return int(self.values.shape[1])
 
 
 def to_sequences(statistics: MaskStatistics) -> Sequences:
-    """Cut the table into runs of consecutive frames of one object in one window, by object, window and time."""
+    """Cut the table into runs of consecutive frames of one object in one crop, by object, crop and time."""
     lengths = np.diff(statistics.start)
     owner = np.repeat(np.arange(len(statistics)), lengths)
     seen = ~np.isnan(statistics.values[:, :, 0])
-    cell, window = np.nonzero(seen)
-    order = np.lexsort((cell, window, owner[cell]))
-    cell, window = cell[order], window[order]
-    follows = (cell[1:] == cell[:-1] + 1) & (window[1:] == window[:-1]) & (owner[cell[1:]] == owner[cell[:-1]])
+    cell, crop = np.nonzero(seen)
+    order = np.lexsort((cell, crop, owner[cell]))
+    cell, crop = cell[order], crop[order]
+    follows = (cell[1:] == cell[:-1] + 1) & (crop[1:] == crop[:-1]) & (owner[cell[1:]] == owner[cell[:-1]])
     first = np.flatnonzero(np.concatenate(([True], ~follows)))[: len(cell)]
     objects = owner[cell[first]]
     hidden = np.flatnonzero(statistics.annotated & ~seen.any(axis=1))
     return Sequences(
         frames=None,
-        factors=statistics.values[cell, window],
+        factors=statistics.values[cell, crop],
         start=np.append(first, len(cell)),
         video=statistics.video[objects],
         track=statistics.track[objects],
-        window=window[first],
+        crop=crop[first],
         first_frame=cell[first] - statistics.start[objects],
         category=statistics.category[objects],
         objects=Objects(
@@ -76,13 +76,13 @@ def to_sequences(statistics: MaskStatistics) -> Sequences:
     )
 
 
-def from_sequences(sequences: Sequences, objects: Objects, windows: int) -> MaskStatistics:
+def from_sequences(sequences: Sequences, objects: Objects, crops: int) -> MaskStatistics:
     """Put sequences back into the table that they were cut from.
 
     Args:
         sequences: as `to_sequences` gives them.
         objects: the objects that they are of.
-        windows: windows side by side.
+        crops: crops side by side.
     """
     start = np.concatenate(([0], np.cumsum(objects.length)))
     keys = np.stack([objects.video, objects.track])
@@ -92,8 +92,8 @@ def from_sequences(sequences: Sequences, objects: Objects, windows: int) -> Mask
     lengths = sequences.lengths
     within = np.arange(len(sequences.factors)) - np.repeat(sequences.start[:-1], lengths)
     cell = np.repeat(start[owner] + sequences.first_frame, lengths) + within
-    values = np.full((start[-1], windows, 3), np.nan)
-    values[cell, np.repeat(sequences.window, lengths)] = sequences.factors
+    values = np.full((start[-1], crops, 3), np.nan)
+    values[cell, np.repeat(sequences.crop, lengths)] = sequences.factors
     annotated: Bool[np.ndarray, "cells"] = np.logical_not(np.isnan(values[:, :, 0]).all(axis=1))
     annotated[start[objects.hidden[:, 0]] + objects.hidden[:, 1]] = True
     return MaskStatistics(

@@ -1,6 +1,6 @@
-"""Transitions: neighbouring frames of one object in one window, filtered and discretised as the reference does it.
+"""Transitions: neighboring frames of one object in one crop, filtered and discretized as the reference does it.
 
-`find_transitions` lists all of a store in its own order, by object, window and time; `keep_usual_areas` and `Bins` are
+`find_transitions` lists all of a store in its own order, by object, crop and time; `keep_usual_areas` and `Bins` are
 the two things that the reference's dataset class does to them.
 """
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from temporalpairs.builders.errors import OptionError
-from temporalpairs.builders.sequences import Sequences
+from temporalpairs.errors import OptionError
+from temporalpairs.sequences import Sequences
 
-SIDE = 64  # rows and columns of a window, which are the unit of length of a sprite (reference script)
+SIDE = 64  # rows and columns of a crop, which are the unit of length of a sprite (reference script)
 BINS = (32, 32, 6)  # of x, y and area in the discrete variant (reference script)
 AREA_FILTER = 0.1  # share of outlying areas that is dropped, half at each end (reference script)
 _CHUNK = 1 << 16  # values binned at once
@@ -22,11 +22,11 @@ _CHUNK = 1 << 16  # values binned at once
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transitions:
-    """Runs of ``window`` frames, by default pairs of neighbours.
+    """Runs of ``window`` frames, by default pairs of neighbors.
 
     Attributes:
-        x: horizontal centre of mass in pixels of the window, to the right.
-        y: vertical centre of mass in pixels of the window, down.
+        x: horizontal center of mass in pixels of the crop, to the right.
+        y: vertical center of mass in pixels of the crop, down.
         area: pixels of the mask.
         track: the object's id in its source; with the video it names the object.
         category: the object's category id.
@@ -72,7 +72,7 @@ def find_transitions(sequences: Sequences, window: int = 2, *, step: int = 1, mi
     Args:
         sequences: of a store of mask statistics.
         window: frames of a run.
-        step: frames from one to the next; the reference knows neighbours only.
+        step: frames from one to the next; the reference knows neighbors only.
         min_length: sequences with fewer frames are left out.
 
     Raises:
@@ -126,7 +126,7 @@ def keep_usual_areas(
         raise OptionError(f"area_filter={share}: give the share of outlying areas to drop, 0 (none) up to less than 1.")
     keep = np.ones(len(area), np.bool_)
     if share:
-        # As pandas' quantile asks for it, which the reference calls: in per cent, linear between neighbours.
+        # As pandas' quantile asks for it, which the reference calls: in per cent, linear between neighbors.
         percent = np.array([share / 2, 1 - share / 2]) * 100
         for position in area.T:
             low, high = np.percentile(position, percent)
@@ -136,7 +136,7 @@ def keep_usual_areas(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bins:
-    """Centres of the bins that the discrete variant moves x, y and area to, ascending.
+    """Centers of the bins that the discrete variant moves x, y and area to, ascending.
 
     Attributes:
         x: in pixels.
@@ -152,11 +152,11 @@ class Bins:
     def of(cls, transitions: Transitions, counts: tuple[int, int, int] = BINS) -> Bins:
         """Cut the range of each factor into equal bins."""
         return cls(
-            *(_centres(getattr(transitions, name), n) for name, n in zip(("x", "y", "area"), counts, strict=True))
+            *(_centers(getattr(transitions, name), n) for name, n in zip(("x", "y", "area"), counts, strict=True))
         )
 
-    def discretise(self, transitions: Transitions) -> Transitions:
-        """Move every value to the nearest centre, the lower one of two that are equally near."""
+    def discretize(self, transitions: Transitions) -> Transitions:
+        """Move every value to the nearest center, the lower one of two that are equally near."""
         return Transitions(
             x=self.x[_nearest(transitions.x, self.x)],
             y=self.y[_nearest(transitions.y, self.y)],
@@ -169,19 +169,19 @@ class Bins:
         )
 
 
-def _centres(values: Float64[np.ndarray, "transitions window"], bins: int) -> Float64[np.ndarray, "bins"]:
+def _centers(values: Float64[np.ndarray, "transitions window"], bins: int) -> Float64[np.ndarray, "bins"]:
     edges = np.histogram_bin_edges(values, bins)
     left, right = edges[:-1], edges[1:]
-    centres: Float64[np.ndarray, "bins"] = left + (right - left) / 2
-    return centres
+    centers: Float64[np.ndarray, "bins"] = left + (right - left) / 2
+    return centers
 
 
 def _nearest(
-    values: Float64[np.ndarray, "transitions window"], centres: Float64[np.ndarray, "bins"]
+    values: Float64[np.ndarray, "transitions window"], centers: Float64[np.ndarray, "bins"]
 ) -> Int64[np.ndarray, "transitions window"]:
     flat = values.ravel()
     nearest = np.empty(flat.size, np.int64)
     for begin in range(0, flat.size, _CHUNK):
         part = flat[begin : begin + _CHUNK]
-        nearest[begin : begin + _CHUNK] = np.abs(part[:, None] - centres).argmin(axis=1)
+        nearest[begin : begin + _CHUNK] = np.abs(part[:, None] - centers).argmin(axis=1)
     return nearest.reshape(values.shape)

@@ -9,20 +9,20 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
 from natsprites.transitions import SIDE, Transitions
-from temporalpairs.loaders.chance import ANGLE, COLOUR, SHAPE, below, words
+from temporalpairs.loaders.chance import ANGLE, COLOR, SHAPE, below, words
 
 if TYPE_CHECKING:
     import torch
 
-    from natsprites.options import SpriteOptions
-    from natsprites.rendering import Renderer
-    from natsprites.sprites_on_device import ImagesOnDevice, SpritesOnDevice
-    from temporalpairs.builders.sequences import Sequences
+    from natsprites.rendering.device import ImagesOnDevice, SpritesOnDevice
+    from natsprites.rendering.options import SpriteOptions
+    from natsprites.rendering.renderer import Renderer
+    from temporalpairs.sequences import Sequences
 
 FACTORS = ("x", "y", "scale", "angle", "shape")
 UNITS = ("side", "side", "side", "°", "code")
-COLOUR_FACTORS = ("red", "green", "blue")
-COLOUR_UNITS = ("", "", "")
+COLOR_FACTORS = ("red", "green", "blue")
+COLOR_UNITS = ("", "", "")
 _WHITE = 255
 
 
@@ -30,14 +30,14 @@ _WHITE = 255
 class SpriteWindows:
     """Windows that are rendered when they are read.
 
-    A plan's columns are the transition, the angle's number, the shape's and, with colours, the colour's.
+    A plan's columns are the transition, the angle's number, the shape's and, with colors, the color's.
 
     Attributes:
         placed: x, y and scale of the sprites.
         options: how they look.
         renderer: draws them.
-        channels: of a frame, equal ones unless there are colours.
-        seed: of angle, shape and colour.
+        channels: of a frame, equal ones unless there are colors.
+        seed: of angle, shape and color.
     """
 
     placed: Float64[np.ndarray, "transitions window 3"]
@@ -73,10 +73,10 @@ class SpriteWindows:
         return (self.channels, self.options.size, self.options.size)
 
     def plan(self, index: Int64[np.ndarray, "n"], epoch: int) -> Int32[np.ndarray, "n columns"]:
-        """Draw angle, shape and colour of windows: a function of seed, epoch and index alone."""
+        """Draw angle, shape and color of windows: a function of seed, epoch and index alone."""
         choices = [(ANGLE, self.options.angles), (SHAPE, len(self.options.shapes))]
-        if self.options.colours is not None:
-            choices.append((COLOUR, len(self.options.colours)))
+        if self.options.colors is not None:
+            choices.append((COLOR, len(self.options.colors)))
         drawn = [below(words(self.seed, epoch, index, stream, 1)[:, 0], among) for stream, among in choices]
         return np.stack([index, *drawn], axis=1).astype(np.int32)
 
@@ -100,15 +100,15 @@ class SpriteWindows:
 
     def on_device(self, device: torch.device) -> SpritesOnDevice:
         """Return the same windows as tensors that are rendered on a device."""
-        from natsprites.sprites_on_device import SpritesOnDevice
+        from natsprites.rendering.device import SpritesOnDevice
 
         return SpritesOnDevice(self.placed, self.options, self.channels, device)
 
     def factors(self, plan: Int32[np.ndarray, "n columns"]) -> Float64[np.ndarray, "n window factors"]:
-        """Return the factors of planned windows, as `FACTORS` names them, with those of the colour behind."""
+        """Return the factors of planned windows, as `FACTORS` names them, with those of the color behind."""
         looks = [np.array(self.options.degrees)[plan[:, 1], None], plan[:, 2, None].astype(np.float64)]
-        if self.options.colours is not None:
-            looks.append(np.array(self.options.colours, np.float64)[plan[:, 3]])
+        if self.options.colors is not None:
+            looks.append(np.array(self.options.colors, np.float64)[plan[:, 3]])
         placed = self.placed[plan[:, 0]]
         look = np.concatenate(looks, axis=1)
         factors = np.empty((len(plan), self.window, placed.shape[2] + look.shape[1]))
@@ -127,14 +127,14 @@ class SpriteWindows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RenderedWindows:
-    """Windows of images that a store holds, as `natsprites.rendered.render_store` writes it.
+    """Windows of images that a store holds, as `natsprites.rendering.store.render_store` writes it.
 
     A plan has one column, the transition.
 
     Attributes:
         transitions: which rows of the store make a window.
         sequences: the store's arrays.
-        frame_shape: channels, height and width of a frame; grey images are repeated.
+        frame_shape: channels, height and width of a frame; gray images are repeated.
     """
 
     transitions: Transitions
@@ -176,7 +176,7 @@ class RenderedWindows:
 
     def on_device(self, device: torch.device) -> ImagesOnDevice:
         """Return the same windows as tensors that are gathered on a device."""
-        from natsprites.sprites_on_device import ImagesOnDevice
+        from natsprites.rendering.device import ImagesOnDevice
 
         rows = self.transitions.row[:, None] + self.transitions.step * np.arange(self.window)
         y, x, area, *looks = np.moveaxis(self.sequences.factors, 1, 0)
@@ -206,7 +206,7 @@ def sprite_factors(
     area: Float64[np.ndarray, "*shape"],
     *looks: Float64[np.ndarray, "*shape"] | Int32[np.ndarray, "*shape"],
 ) -> Float64[np.ndarray, "*shape factors"]:
-    """Turn a mask's position and area in pixels into x, y and scale of its sprite; angle, shape and colour go behind.
+    """Turn a mask's position and area in pixels into x, y and scale of its sprite; angle, shape and color go behind.
 
     The mask's y, down, is taken as the sprite's y, up, as the reference does.
     """
@@ -216,14 +216,14 @@ def sprite_factors(
 def draw(
     renderer: Renderer, factors: Float64[np.ndarray, "n factors"], threads: int | None = 1
 ) -> UInt8[np.ndarray, "n drawn height width"]:
-    """Render one sprite a row of factors; one channel if there is no colour among them, else three."""
+    """Render one sprite a row of factors; one channel if there is no color among them, else three."""
     x, y, scale, angle = factors[:, :4].T
     shape = factors[:, 4].astype(np.int64)
     if factors.shape[1] == len(FACTORS):
         return renderer.render(x, y, scale, angle, shape, threads=threads)[:, None]
     # As the reference's rgb(): scaled to 255 and truncated.
-    colour = (factors[:, 5:] * _WHITE).astype(np.uint8)
-    return renderer.render(x, y, scale, angle, shape, colour=colour, threads=threads)
+    color = (factors[:, 5:] * _WHITE).astype(np.uint8)
+    return renderer.render(x, y, scale, angle, shape, color=color, threads=threads)
 
 
 def to_floats(

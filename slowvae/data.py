@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slowvae.errors import RunError
+from temporalpairs.errors import RunError
 
 if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import WindowDataset
@@ -16,7 +16,7 @@ def describe_data(dataset: WindowDataset) -> dict[str, Any]:
     """Return what `load_data` needs to load the same dataset again, as JSON can hold it."""
     from kittimasks.dataset import KittiMasks
     from natsprites.dataset import NaturalSprites
-    from temporalpairs.builders.store import read_attributes
+    from temporalpairs.store import read_attributes
 
     options: dict[str, Any] | None = None
     if isinstance(dataset, KittiMasks):
@@ -48,7 +48,7 @@ def load_data(run: Path, data: dict[str, Any]) -> WindowDataset:
     """
     from kittimasks import load_kitti_masks
     from natsprites import SpriteOptions, load_natural_sprites
-    from temporalpairs.builders.store import read_attributes
+    from temporalpairs.store import read_attributes
 
     if data["options"] is None:
         raise RunError(

@@ -25,8 +25,8 @@ from slowvae.metrics import (
 )
 from slowvae.runs import PICTURES, SCORES, Run
 from slowvae.training import find_device
-from temporalpairs.builders.errors import OptionError
-from temporalpairs.builders.publish import replace_file
+from temporalpairs.errors import OptionError
+from temporalpairs.store.atomic import replace_file
 
 if TYPE_CHECKING:
     from slowvae.model import SlowVAE
@@ -158,7 +158,7 @@ def evaluate(
     if pictures:
         if progress is not None:
             progress("pictures")
-        from slowvae.pictures import save_pictures
+        from temporalpairs.report.runs import save_pictures
 
         correlations = details["mcc"] if "mcc" in details else mcc(codes, factors)
         drawn = save_pictures(

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 
 SIDE = 64  # rows and columns of a frame: four halvings, then a 4×4 convolution, leave one pixel
 _WIDTH = 256  # features of that pixel

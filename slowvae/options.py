@@ -7,7 +7,7 @@ import operator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders.options import checked_seed
 
 ModelName = Literal["slowvae", "beta-vae"]
@@ -24,7 +24,7 @@ class TrainOptions:
 
     Attributes:
         model: ``"slowvae"`` or ``"beta-vae"``: which weights ``beta`` and ``gamma`` have unless they are given.
-        steps: of the optimiser.
+        steps: of the optimizer.
         batch_size: windows of a step, on all ranks together.
         beta: weight of the divergence from the unit normal; by default 1, of the β-VAE 8.
         gamma: weight of the divergence from the transition prior; by default 10, of the β-VAE 0.

@@ -2,7 +2,7 @@
 
 config.json     options, dataset, device, versions: what repeats the run
 log.csv         a row every `log_every` steps: the terms of the objective, in nats, and the speed
-checkpoint.pt   weights, optimiser, noise and place in the data: what goes on; `torch.load(weights_only=True)` reads it
+checkpoint.pt   weights, optimizer, noise and place in the data: what goes on; `torch.load(weights_only=True)` reads it
 tensorboard/    the same terms as event files
 scores.json     written by `slowvae.evaluate`
 pictures/       likewise
@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 import torch
 
-from slowvae.errors import RunError
 from slowvae.model import SlowVAE
 from slowvae.options import TrainOptions
-from temporalpairs.builders.publish import replace_file
+from temporalpairs.errors import RunError
+from temporalpairs.store.atomic import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

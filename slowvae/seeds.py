@@ -11,7 +11,7 @@ from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
 from slowvae.runs import SEED_FOLDER, Run, check_free, find_runs
 from slowvae.training import Session, configure, find_device, resume
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +77,7 @@ def resume_each(out: str | Path, dataset: WindowDataset, **how: Any) -> list[Run
     return [resume(run.folder, dataset, **how) for run in find_runs(out)]
 
 
-def summarise(scores: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
+def summarize(scores: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
     """Return mean and standard deviation of each score over runs; of a single one, 0 (n − 1 in the denominator)."""
     names = dict.fromkeys(name for found in scores for name in found)
     columns = {name: [found[name] for found in scores if name in found] for name in names}
@@ -89,7 +89,7 @@ def summarise(scores: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, f
 
 def table(seeds: Sequence[int], scores: Sequence[Mapping[str, float]]) -> str:
     """Return scores as text: a row a score, a column a seed, and mean ± standard deviation where there are several."""
-    means = summarise(scores)
+    means = summarize(scores)
     width = max(map(len, means), default=0)
     several = len(scores) > 1
     head = "".join(f"{f'seed {seed}':>10}" for seed in seeds) + ("      mean ± std" if several else "")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from slowvae.losses import Objective, objective
+from slowvae.objectives import Objective, objective
 
 if TYPE_CHECKING:
     from slowvae.model import Reconstruction, SlowVAE
@@ -28,7 +28,7 @@ class Step:
 
     Attributes:
         network: being trained.
-        optimiser: Adam, with all that it remembers.
+        optimizer: Adam, with all that it remembers.
         noise: the generator of the latents' noise.
         sums: of the terms of the objective since the last `take_means`, in the order of `TERMS`.
 
@@ -42,7 +42,7 @@ class Step:
     def __init__(self, network: SlowVAE, options: TrainOptions, window: int, ranks: Ranks) -> None:
         device = next(network.parameters()).device
         self.network = network
-        self.optimiser = torch.optim.Adam(
+        self.optimizer = torch.optim.Adam(
             network.parameters(),
             options.learning_rate,
             (options.adam_beta1, options.adam_beta2),
@@ -76,9 +76,9 @@ class Step:
             rate=self._options.rate,
             window=self._window,
         )
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         terms.total.backward()  # type: ignore[no-untyped-call]  # torch ships it without types
-        self.optimiser.step()
+        self.optimizer.step()
         self.sums += torch.stack(terms).detach()
 
     def take_means(self, steps: int) -> dict[str, float]:
@@ -121,7 +121,7 @@ class GraphedStep:
         torch.cuda.current_stream(frames.device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         self._graph.register_generator_state(step.noise)
-        step.optimiser.zero_grad()  # the gradients are to lie in the graph's own memory
+        step.optimizer.zero_grad()  # the gradients are to lie in the graph's own memory
         with torch.cuda.graph(self._graph):
             step(self._frames)
         restore()
@@ -138,7 +138,7 @@ def _snapshot(step: Step) -> Callable[[], None]:
     kept = [place.detach().clone() for place in places]
     optimised = {
         parameter: {name: value.clone() for name, value in state.items()}
-        for parameter, state in step.optimiser.state.items()
+        for parameter, state in step.optimizer.state.items()
     }
     noise = step.noise.get_state()
 
@@ -146,7 +146,7 @@ def _snapshot(step: Step) -> Callable[[], None]:
         with torch.no_grad():
             for place, value in zip(places, kept, strict=True):
                 place.copy_(value)
-            for parameter, state in step.optimiser.state.items():
+            for parameter, state in step.optimizer.state.items():
                 for name, value in state.items():
                     # What did not exist before is as Adam starts it: zero, the number of steps included.
                     value.copy_(optimised[parameter][name]) if parameter in optimised else value.zero_()

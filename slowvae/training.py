@@ -1,12 +1,12 @@
 """Training SlowVAE, from top to bottom.
 
-Between neighbouring frames of a video, an object changes little in most of its factors and much in few: real
+Between neighboring frames of a video, an object changes little in most of its factors and much in few: real
 transitions are sparse. SlowVAE encodes both frames and holds the difference of their latents against a Laplace prior.
 Of two differences of equal length, that prior finds the one along a single latent more probable than one spread over
 many, so each latent comes to stand for a factor that changes on its own. The β-VAE, the baseline, sees the same frames
 without that prior.
 
-`Session.go` is the loop, `slowvae.steps.Step` a step of it, `slowvae.losses.objective` what it follows downhill.
+`Session.go` is the loop, `slowvae.steps.Step` a step of it, `slowvae.objectives.objective` what it follows downhill.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from slowvae.data import describe_data
-from slowvae.errors import RunError, RunNotWrittenError, TrainingDivergedError, TrainingInterrupted
 from slowvae.interruption import noting_interruption
 from slowvae.model import SIDE, SlowVAE
 from slowvae.options import ModelName, Precision, TrainOptions
 from slowvae.ranks import Ranks
 from slowvae.runs import CHECKPOINT, LogWriter, Run, RunConfig, present_versions
 from slowvae.steps import GraphedStep, Step, settle_precision
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError, RunError, RunNotWrittenError, TrainingDivergedError, TrainingInterrupted
 from temporalpairs.loaders.pair_loader import PairLoader
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def train(
         dataset: `load_kitti_masks(…)`, `load_natural_sprites(…)`: frames of 64×64 pixels.
         out: folder of the run, new or empty; `slowvae.runs` says what comes to lie there.
         model: ``"slowvae"`` or ``"beta-vae"``; `TrainOptions` explains this and all up to ``checkpoint_every``.
-        steps: of the optimiser.
+        steps: of the optimizer.
         batch_size: windows of a step, on all ranks together.
         beta: weight of the divergence from the unit normal.
         gamma: weight of the divergence from the transition prior.
@@ -236,7 +235,7 @@ class Session:
         return {
             "step": self.step,
             "network": self.network.state_dict(),
-            "optimiser": self.update.optimiser.state_dict(),
+            "optimizer": self.update.optimizer.state_dict(),
             "noise": self.update.noise.get_state(),
             "loader": self.loader.state_dict(),
             "sums": self.update.sums,
@@ -247,9 +246,9 @@ class Session:
         """Go on from a `state`, on this device."""
         self.step, self.since = state["step"], state["since"]
         self.network.load_state_dict(state["network"])
-        # What the optimiser remembers is the checkpoint's; how it works is this device's.
-        present = self.update.optimiser.state_dict()
-        self.update.optimiser.load_state_dict({**present, "state": state["optimiser"]["state"]})
+        # What the optimizer remembers is the checkpoint's; how it works is this device's.
+        present = self.update.optimizer.state_dict()
+        self.update.optimizer.load_state_dict({**present, "state": state["optimizer"]["state"]})
         if state["noise"].shape == self.update.noise.get_state().shape:
             self.update.noise.set_state(state["noise"])
         else:  # of another kind of device, whose generator cannot be continued: start one that was not used yet

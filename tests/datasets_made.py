@@ -13,33 +13,33 @@ from statistics_made import made_statistics
 
 from kittimasks import load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites
-from natsprites.facts import BUILT, attributes
-from natsprites.rendered import render_store
+from natsprites.card import BUILT, attributes
+from natsprites.rendering.store import render_store
 from natsprites.statistics import to_sequences
-from temporalpairs.builders import write_store
-from temporalpairs.builders.sequences import PACKED_BYTES, Sequences
 from temporalpairs.loaders import WindowDataset
+from temporalpairs.sequences import PACKED_BYTES, Sequences
+from temporalpairs.store import write_store
 
 MASKS = [12, 2, 16, 7, 15, 3, 14]
 OBJECTS = [15, 1, 18, 14]
 SMALL = SpriteOptions(size=16, anti_aliasing=3)
-COLOURED = SpriteOptions(colours=((1.0, 0.0, 0.0), (0.0, 1.0, 0.5), (0.3, 0.3, 0.9)), size=16, anti_aliasing=2)
+COLORED = SpriteOptions(colors=((1.0, 0.0, 0.0), (0.0, 1.0, 0.5), (0.3, 0.3, 0.9)), size=16, anti_aliasing=2)
 
 
 @dataclass(frozen=True)
 class Stores:
-    """Paths: masks, statistics of masks, and these rendered in white and in colours."""
+    """Paths: masks, statistics of masks, and these rendered in white and in colors."""
 
     masks: Path
     sprites: Path
-    grey: Path
-    coloured: Path
+    gray: Path
+    colored: Path
 
 
 def make_stores(folder: Path) -> Stores:
     """Write the stores."""
     masks = write_store(folder / "masks.h5", made_sequences(MASKS, videos=5), made_attributes(5))
-    statistics = made_statistics(OBJECTS, videos=4, windows=2)
+    statistics = made_statistics(OBJECTS, videos=4, crops=2)
     # Few holes, so that there are runs of a dozen frames.
     whole = np.nan_to_num(statistics.values, nan=32.0)
     whole[18] = np.nan
@@ -47,8 +47,8 @@ def make_stores(folder: Path) -> Stores:
     return Stores(
         masks,
         sprites,
-        render_store(sprites, folder / "grey.h5", seed=3, sprites=SMALL, progress=False),
-        render_store(sprites, folder / "coloured.h5", seed=3, sprites=COLOURED, progress=False),
+        render_store(sprites, folder / "gray.h5", seed=3, sprites=SMALL, progress=False),
+        render_store(sprites, folder / "colored.h5", seed=3, sprites=COLORED, progress=False),
     )
 
 
@@ -57,7 +57,7 @@ def write_sprites(path: Path, sequences: Sequences, *, videos: int) -> Path:
     described = attributes(
         BUILT,
         image_shape=(64, 64),
-        window_columns=(0, 64),
+        crop_columns=(0, 64),
         categories={1: "one", 2: "two", 3: "three", 4: "four"},
         videos=[f"video {i}" for i in range(videos)],
         sources=[],
@@ -110,9 +110,9 @@ CASES = {
     "sprites by 3": _sprites(step=3, window=3, min_length=12, sprites=SMALL),
     "sprites, one each": _sprites(one_per_sequence=True, sprites=SMALL),
     "sprites for training": _sprites(split="train", sprites=SMALL),
-    "sprites coloured": _sprites(sprites=COLOURED),
+    "sprites colored": _sprites(sprites=COLORED),
     "sprites transformed": _sprites(sprites=SMALL, transform=_flip),
-    "images": _sprites("grey"),
-    "images of one channel": _sprites("grey", channels=1, window=12, area_filter=0),
-    "images coloured, one each": _sprites("coloured", one_per_sequence=True, step=2),
+    "images": _sprites("gray"),
+    "images of one channel": _sprites("gray", channels=1, window=12, area_filter=0),
+    "images colored, one each": _sprites("colored", one_per_sequence=True, step=2),
 }

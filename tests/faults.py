@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from kittimasks import load_kitti_masks
 from natsprites import load_natural_sprites
-from temporalpairs.builders.errors import TemporalPairsError
+from temporalpairs.errors import TemporalPairsError
 from temporalpairs.loaders import PairLoader
 
 

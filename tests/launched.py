@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from temporalpairs.builders.provision import HOME_VARIABLE
+from temporalpairs.download.cache import HOME_VARIABLE
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 

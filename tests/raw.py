@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
-from temporalpairs.builders.tracks import MaskTrack
+from temporalpairs.tracks import MaskTrack
 
 Video = Sequence[np.ndarray]
 

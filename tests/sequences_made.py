@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kittimasks.facts import MOTS_LICENCE, attributes
-from temporalpairs.builders.edition import Edition
-from temporalpairs.builders.sequences import UNKNOWN, Sequences
+from kittimasks.card import MOTS_LICENSE, attributes
+from temporalpairs.sequences import UNKNOWN, Sequences
+from temporalpairs.store.manifest import Edition
 
 
 def made_sequences(lengths: list[int], *, videos: int = 3, seed: int = 0) -> Sequences:
@@ -31,7 +31,7 @@ def made_sequences(lengths: list[int], *, videos: int = 3, seed: int = 0) -> Seq
         start=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
         video=index % videos if videos else unknown,
         track=2000 + index if videos else unknown,
-        window=index % 6 if videos else unknown,
+        crop=index % 6 if videos else unknown,
         first_frame=10 * index if videos else unknown,
         category=np.full(count, 2) if videos else unknown,
     )
@@ -40,5 +40,5 @@ def made_sequences(lengths: list[int], *, videos: int = 3, seed: int = 0) -> Seq
 def made_attributes(videos: int = 3) -> dict[str, object]:
     """Return attributes that fit `made_sequences`."""
     names = [f"{i:04d}" for i in range(videos)]
-    edition = Edition("made by a test", MOTS_LICENCE)
+    edition = Edition("made by a test", MOTS_LICENSE)
     return attributes(edition, videos=names, sources=[], builder={"name": "", "options": {}})

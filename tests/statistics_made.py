@@ -21,19 +21,19 @@ needs_real_statistics = pytest.mark.skipif(
 )
 
 
-def made_statistics(lengths: list[int], *, videos: int = 3, windows: int = 3, seed: int = 0) -> MaskStatistics:
+def made_statistics(lengths: list[int], *, videos: int = 3, crops: int = 3, seed: int = 0) -> MaskStatistics:
     """Make statistics of objects; object i is of video i mod ``videos``, unknown if that is 0.
 
-    A fifth of the frames have no mask, and of the windows of the others some are empty, in a few frames all.
+    A fifth of the frames have no mask, and of the crops of the others some are empty, in a few frames all.
     """
     chance = np.random.default_rng(seed)
     cells = sum(lengths)
-    position = np.cumsum(chance.laplace(0, 0.5, (cells, windows, 2)), axis=0) % 64
-    area = chance.integers(1, 2000, (cells, windows, 1))
+    position = np.cumsum(chance.laplace(0, 0.5, (cells, crops, 2)), axis=0) % 64
+    area = chance.integers(1, 2000, (cells, crops, 1))
     values = np.concatenate([position, area], axis=2)
     annotated = chance.random(cells) > 0.2
     values[~annotated | (chance.random(cells) < 0.05)] = np.nan
-    values[chance.random((cells, windows)) < 0.1] = np.nan
+    values[chance.random((cells, crops)) < 0.1] = np.nan
     objects = np.arange(len(lengths))
     return MaskStatistics(
         values=values,

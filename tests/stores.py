@@ -24,12 +24,13 @@ import numpy as np
 import pytest
 
 from kittimasks.loading import SAMPLE_FOLDER
-from temporalpairs.builders import hdf5_format, store
-from temporalpairs.builders.cli import main
-from temporalpairs.builders.errors import StoreError
-from temporalpairs.builders.publish import publishing
-from temporalpairs.builders.sequences import TABLE_COLUMNS, Sequences
-from temporalpairs.builders.store import Store, read_store, write_store
+from temporalpairs import store
+from temporalpairs.cli.main import main
+from temporalpairs.errors import StoreError
+from temporalpairs.sequences import TABLE_COLUMNS, Sequences
+from temporalpairs.store import Store, read_store, write_store
+from temporalpairs.store import hdf5 as hdf5_format
+from temporalpairs.store.atomic import publishing
 
 SUFFIXES = {"zarr": ".zarr", "hdf5": ".h5"}
 NOBODY = 65534  # the user id without rights

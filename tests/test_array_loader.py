@@ -16,7 +16,7 @@ from datasets_made import CASES, Stores, make_stores, write_numbered
 
 from kittimasks import load_kitti_arrays, load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders import ArrayDataset, ArrayLoader, ArraySample, PairLoader, WindowDataset
 
 
@@ -86,7 +86,7 @@ print(json.dumps([digests, sorted({name.partition(".")[0] for name in sys.module
 
 
 def test_both_datasets_are_loaded_and_served_without_torch(stores: Stores) -> None:
-    command = [sys.executable, "-c", SCRIPT, str(stores.masks), str(stores.sprites), str(stores.coloured)]
+    command = [sys.executable, "-c", SCRIPT, str(stores.masks), str(stores.sprites), str(stores.colored)]
     found, imported = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert imported == []
     expected = []
@@ -95,7 +95,7 @@ def test_both_datasets_are_loaded_and_served_without_torch(stores: Stores) -> No
         load_kitti_masks(source=stores.masks, one_per_sequence=True, step=2),
         load_natural_sprites(source=stores.sprites, discrete=True, channels=1),
         load_natural_sprites(source=stores.sprites, step=2, min_length=5, sprites=SpriteOptions(size=8)),
-        load_natural_sprites(source=stores.coloured, one_per_sequence=True),
+        load_natural_sprites(source=stores.colored, one_per_sequence=True),
     ):
         digest = hashlib.sha256()
         loader = PairLoader(dataset, 4, seed=8, drop_last=False)

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from sequences_made import made_attributes, made_sequences
 
-from kittimasks.facts import RELEASED_FILENAME
+from kittimasks.card import RELEASED_FILENAME
 from kittimasks.loading import SAMPLE_FOLDER
-from temporalpairs.builders import read_store, write_store
-from temporalpairs.builders.cli import main
+from temporalpairs.cli.main import main
+from temporalpairs.store import read_store, write_store
 
 
 def run(*words: object) -> int:
@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from temporalpairs.builders.cli import main\n"
+        "import sys; from temporalpairs.cli.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "sys.exit(str({'numpy', 'torch', 'numba', 'zarr', 'h5py', 'PIL', 'requests'} & set(sys.modules) or '') or 0)"

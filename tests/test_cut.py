@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import reference_masks as reference
 import torch
+from kitti_masks_sample import synthesize_mots
 from painting import paint_video
 from PIL import Image
 from pycocotools import mask as coco
@@ -27,15 +28,14 @@ from raw import (
 )
 from scipy import ndimage
 
+from kittimasks.build import build_kitti_masks
 from kittimasks.cut import CutOptions, cut_video, grid, nearest_source, shrunk_width
-from kittimasks.synthetic import synthesize_mots
-from temporalpairs.builders.build import build_kitti_masks
-from temporalpairs.builders.errors import MaskFormatError, OptionError, RawDataError
-from temporalpairs.builders.mots import find_all_videos, find_videos
-from temporalpairs.builders.runlength import RunLengths
-from temporalpairs.builders.sequences import Sequences
-from temporalpairs.builders.store import read_store
-from temporalpairs.builders.tracks import MaskTrack, VideoTracks
+from temporalpairs.builders.formats.mots import find_all_videos, find_videos
+from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
+from temporalpairs.runlength import RunLengths
+from temporalpairs.sequences import Sequences
+from temporalpairs.store import read_store
+from temporalpairs.tracks import MaskTrack, VideoTracks
 
 SIDE = 64
 needs_real_data = pytest.mark.skipif(not (REAL_TEXT.is_dir() and REAL_RESULT.is_file()), reason=ABSENT)
@@ -64,33 +64,33 @@ def assert_reference(sequences: Sequences, pieces: list[np.ndarray]) -> None:
 def assert_factors_measure_frames(sequences: Sequences) -> None:
     masks = [mask for piece in masks_of(sequences) for mask in piece]
     for mask, (y, x, area) in zip(masks, sequences.factors, strict=True):
-        centre = ndimage.center_of_mass(mask)
-        assert (y, x) == (np.float32(centre[0]), np.float32(centre[1]))
+        center = ndimage.center_of_mass(mask)
+        assert (y, x) == (np.float32(center[0]), np.float32(center[1]))
         assert area == mask.sum()
 
 
-def show(labels: np.ndarray, window: int, windows: int = 6) -> np.ndarray:
-    """What a window shows of a label image, by torch and plain slicing."""
+def show(labels: np.ndarray, crop: int, crops: int = 6) -> np.ndarray:
+    """What a crop shows of a label image, by torch and plain slicing."""
     columns = int(labels.shape[1] // (labels.shape[0] / SIDE))
     image = torch.from_numpy(labels.astype(np.float32))[None, None]
     small = torch.nn.functional.interpolate(image, size=(SIDE, columns))[0, 0].numpy()
-    left = window * ((columns - SIDE) // (windows - 1)) if windows > 1 else (columns - SIDE) // 2
+    left = crop * ((columns - SIDE) // (crops - 1)) if crops > 1 else (columns - SIDE) // 2
     return small[:, left : left + SIDE]
 
 
-def assert_provenance(sequences: Sequences, videos: Sequence[Video], first_frame: int = 0, windows: int = 6) -> None:
-    """Video, track, window and first frame lead to the labels that each sequence shows."""
+def assert_provenance(sequences: Sequences, videos: Sequence[Video], first_frame: int = 0, crops: int = 6) -> None:
+    """Video, track, crop and first frame lead to the labels that each sequence shows."""
     for i, masks in enumerate(masks_of(sequences)):
         start = sequences.first_frame[i] - first_frame
         images = videos[sequences.video[i]][start : start + len(masks)]
         assert sequences.category[i] == sequences.track[i] // 1000
         for mask, labels in zip(masks, images, strict=True):
-            np.testing.assert_array_equal(mask, show(labels, sequences.window[i], windows) == sequences.track[i])
+            np.testing.assert_array_equal(mask, show(labels, sequences.crop[i], crops) == sequences.track[i])
 
 
 def table(sequences: Sequences) -> list[tuple[int, int, int, int]]:
-    """(window, track, first frame, length) of each sequence."""
-    columns = (sequences.window, sequences.track, sequences.first_frame, sequences.lengths)
+    """(crop, track, first frame, length) of each sequence."""
+    columns = (sequences.crop, sequences.track, sequences.first_frame, sequences.lengths)
     return [tuple(row) for row in np.stack(columns, axis=1).tolist()]
 
 
@@ -139,7 +139,7 @@ def test_the_table_of_real_sequences_leads_back_to_their_lines():
         for frame, mask in enumerate(masks[i], int(sequences.first_frame[i])):
             category, height, width, text = rows[frame]
             full = coco.decode({"size": [int(height), int(width)], "counts": text.encode()})
-            np.testing.assert_array_equal(mask, show(full, sequences.window[i]) == 1)
+            np.testing.assert_array_equal(mask, show(full, sequences.crop[i]) == 1)
             assert int(category) == sequences.category[i]
 
 
@@ -149,7 +149,7 @@ def test_real_cars_are_cut_when_asked_for_and_leave_the_pedestrians_as_they_are(
     both = cut(REAL_TEXT, categories=(1, 2))
     pedestrians = both.category == 2
     assert set(both.category.tolist()) == {1, 2}
-    for column in ("video", "track", "window", "first_frame", "category", "lengths"):
+    for column in ("video", "track", "crop", "first_frame", "category", "lengths"):
         np.testing.assert_array_equal(getattr(both, column)[pedestrians], getattr(default, column))
     assert_factors_measure_frames(both)
 
@@ -181,13 +181,13 @@ def test_random_videos_give_the_sequences_of_the_reference(tmp_path, seed):
         images = write_pngs(tmp_path / "instances" / f"{n:04d}", video)
         text = write_text(tmp_path / f"{n:04d}.txt", video)
         challenge = write_challenge(tmp_path / f"MOTS20-{n:02d}", video) if same_sizes(video) else None
-        windows = reference.read_windows(images)
-        pieces = reference.find_sequences(windows)
+        crops = reference.read_crops(images)
+        pieces = reference.find_sequences(crops)
         sequences = cut(images)
         assert_reference(sequences, pieces)
         assert_provenance(sequences, [video])
         # Text does not tell of frames behind the last annotated one, unless a seqinfo.ini does.
-        assert_reference(cut(text), reference.find_sequences(windows[: max(1, len(annotated_part(video)))]))
+        assert_reference(cut(text), reference.find_sequences(crops[: max(1, len(annotated_part(video)))]))
         if challenge:
             assert_reference(cut(challenge), pieces)
             assert_provenance(cut(challenge), [video], first_frame=1)
@@ -198,17 +198,17 @@ def same_sizes(video: Video) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_other_windows_and_minima_are_those_of_the_reference_with_its_constants_changed(tmp_path, monkeypatch, seed):
+def test_other_crops_and_minima_are_those_of_the_reference_with_its_constants_changed(tmp_path, monkeypatch, seed):
     rng = np.random.default_rng([65, seed])
-    for n, (windows, minimum) in enumerate([(3, 30), (6, 1), (2, 80), (9, 12)]):
-        monkeypatch.setattr(reference, "WINDOWS", windows)
+    for n, (crops, minimum) in enumerate([(3, 30), (6, 1), (2, 80), (9, 12)]):
+        monkeypatch.setattr(reference, "CROPS", crops)
         monkeypatch.setattr(reference, "MIN_PIXELS", minimum)
         video = random_video(rng)
         images = write_pngs(tmp_path / f"{n:04d}", video)
-        sequences = cut(images, windows=windows, min_pixels=minimum)
+        sequences = cut(images, crops=crops, min_pixels=minimum)
         assert_reference(sequences, reference.extract([images])[0])
-        assert_provenance(sequences, [video], windows=windows)
-        assert_factors_measure_frames(cut(images, windows=windows, min_pixels=minimum, drop_extreme_ids=False))
+        assert_provenance(sequences, [video], crops=crops)
+        assert_factors_measure_frames(cut(images, crops=crops, min_pixels=minimum, drop_extreme_ids=False))
 
 
 # --- which pixels are sampled
@@ -235,27 +235,27 @@ def test_sampled_columns_are_torchs_for_every_width(height):
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (375, 1242), (376, 1241), (1080, 1920), (63, 200), (1, 5)])
-@pytest.mark.parametrize("windows", [1, 2, 6])
-def test_windows_lie_evenly_from_the_left_edge_and_a_single_one_in_the_middle(height, width, windows):
+@pytest.mark.parametrize("crops", [1, 2, 6])
+def test_crops_lie_evenly_from_the_left_edge_and_a_single_one_in_the_middle(height, width, crops):
     columns = shrunk_width(height, width)
-    lefts = grid(height, width, windows).lefts
-    assert len(lefts) == windows
+    lefts = grid(height, width, crops).lefts
+    assert len(lefts) == crops
     assert np.all(lefts + SIDE <= columns)
-    if windows == 1:
+    if crops == 1:
         assert lefts.tolist() == [(columns - SIDE) // 2]
     else:
-        assert lefts.tolist() == [k * ((columns - SIDE) // (windows - 1)) for k in range(windows)]
+        assert lefts.tolist() == [k * ((columns - SIDE) // (crops - 1)) for k in range(crops)]
 
 
-# --- single rules, on images that need no shrinking: 64 × 384, six windows side by side
+# --- single rules, on images that need no shrinking: 64 × 384, six crops side by side
 
 
 def stage(length: int, *tracks: tuple[int, int, Sequence[int]], height: int = 64) -> list[np.ndarray]:
-    """Draw tracks of (id, window, pixels in each frame); each track has eight rows of its own."""
+    """Draw tracks of (id, crop, pixels in each frame); each track has eight rows of its own."""
     video = [np.zeros((64, 384), np.uint16) for _ in range(length)]
-    for row, (track, window, sizes) in enumerate(tracks):
+    for row, (track, crop, sizes) in enumerate(tracks):
         for labels, pixels in zip(video, sizes, strict=True):
-            band = labels[8 * row : 8 * row + 8, 64 * window : 64 * window + 64]
+            band = labels[8 * row : 8 * row + 8, 64 * crop : 64 * crop + 64]
             band[np.arange(512).reshape(8, 64) < pixels] = track
     return [np.repeat(np.repeat(labels, height // 64, axis=0), height // 64, axis=1) for labels in video]
 
@@ -272,7 +272,7 @@ def cut_both(folder: Path, video: Video, **options: Any) -> Sequences:
     return sequences
 
 
-def test_where_a_window_shows_no_ignore_region_its_highest_id_is_dropped(tmp_path):
+def test_where_a_crop_shows_no_ignore_region_its_highest_id_is_dropped(tmp_path):
     video = stage(
         3,
         (2001, 0, [50] * 3),
@@ -284,7 +284,7 @@ def test_where_a_window_shows_no_ignore_region_its_highest_id_is_dropped(tmp_pat
     assert table(cut_both(tmp_path, video)) == [(0, 2001, 0, 3), (3, 2001, 0, 3), (3, 2002, 0, 3)]
 
 
-def test_a_window_with_a_single_id_gives_nothing(tmp_path):
+def test_a_crop_with_a_single_id_gives_nothing(tmp_path):
     assert table(cut_both(tmp_path, stage(3, (2001, 1, [50] * 3)))) == []
 
 
@@ -321,7 +321,7 @@ def test_pieces_end_at_holes_and_need_two_or_three_frames(tmp_path, sizes, expec
     assert table(cut_both(tmp_path, video)) == [(4, 2001, first, length) for first, length in expected]
 
 
-def test_order_is_window_then_id_then_time(tmp_path):
+def test_order_is_crop_then_id_then_time(tmp_path):
     gap = [40, 40, 40, 0, 40, 40]
     video = stage(
         6, (2005, 1, gap), (2001, 1, gap), (10000, 1, [9] * 6), (2005, 0, gap), (2001, 5, gap), (10000, 0, [9] * 6)
@@ -336,10 +336,10 @@ def test_order_is_window_then_id_then_time(tmp_path):
     ]
 
 
-def covered(video: list[np.ndarray], window: int, track: int, frames: Sequence[int]) -> list[np.ndarray]:
-    """Fill the background of a window in some frames."""
+def covered(video: list[np.ndarray], crop: int, track: int, frames: Sequence[int]) -> list[np.ndarray]:
+    """Fill the background of a crop in some frames."""
     for frame in frames:
-        part = video[frame][:, 64 * window : 64 * window + 64]
+        part = video[frame][:, 64 * crop : 64 * crop + 64]
         part[part == 0] = track
     return video
 
@@ -431,7 +431,7 @@ def test_each_switch_and_category_equals_the_reference_on_a_video_that_spares_th
         expected = reference.extract([write_pngs(tmp_path / f"{n}" / "raised", raised)])[0]
         assert_reference(cut(path, categories=tuple(range(66))), expected)
 
-        # One more frame shows background and an id above all others in every window; ignore regions become cars.
+        # One more frame shows background and an id above all others in every crop; ignore regions become cars.
         spared = [np.where(labels // 1000 == 10, 1000, labels).astype(np.uint16) for labels in video]
         last = np.zeros_like(video[0])
         last[::2] = 65535
@@ -464,21 +464,21 @@ def test_the_minimum_of_pixels_moves_where_sequences_break(tmp_path, minimum, ex
     assert [row[2:] for row in off] == expected
 
 
-def test_a_single_window_lies_in_the_middle(tmp_path):
+def test_a_single_crop_lies_in_the_middle(tmp_path):
     video = stage(3, (2001, 2, [512] * 3), (2002, 3, [512] * 3), (2003, 0, [512] * 3))
-    sequences = cut(write_text(tmp_path / "0000.txt", video), windows=1, drop_extreme_ids=False)
+    sequences = cut(write_text(tmp_path / "0000.txt", video), crops=1, drop_extreme_ids=False)
     assert table(sequences) == [(0, 2001, 0, 3), (0, 2002, 0, 3)]
-    assert_provenance(sequences, [video], windows=1)
+    assert_provenance(sequences, [video], crops=1)
 
 
-def test_three_windows_are_spread_from_edge_to_edge(tmp_path):
+def test_three_crops_are_spread_from_edge_to_edge(tmp_path):
     video = stage(3, (2001, 0, [512] * 3), (2002, 2, [512] * 3), (2003, 5, [512] * 3))
-    sequences = cut(write_text(tmp_path / "0000.txt", video), windows=3, drop_extreme_ids=False)
+    sequences = cut(write_text(tmp_path / "0000.txt", video), crops=3, drop_extreme_ids=False)
     assert table(sequences) == [(0, 2001, 0, 3), (1, 2002, 0, 3), (2, 2003, 0, 3)]
-    assert_provenance(sequences, [video], windows=3)
+    assert_provenance(sequences, [video], crops=3)
 
 
-@pytest.mark.parametrize("options", [{"categories": ()}, {"min_pixels": 0}, {"windows": 0}])
+@pytest.mark.parametrize("options", [{"categories": ()}, {"min_pixels": 0}, {"crops": 0}])
 def test_options_that_make_no_sense_are_refused_by_name(options):
     with pytest.raises(OptionError, match=next(iter(options))):
         CutOptions(**options)
@@ -504,7 +504,7 @@ def test_square_images_and_images_below_64_rows_are_cut(tmp_path):
     for n, shape in enumerate([(64, 64), (375, 375), (20, 21), (1, 1)]):
         labels = np.full(shape, 2001, np.uint16)
         sequences = cut(write_text(tmp_path / f"{n:04d}.txt", [labels] * 2), drop_extreme_ids=False)
-        assert sequences.window.tolist() == list(range(6))
+        assert sequences.crop.tolist() == list(range(6))
         assert set(sequences.factors[:, 2].tolist()) == {4096}
 
 

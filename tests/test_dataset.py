@@ -15,9 +15,9 @@ from sequences_made import made_attributes, made_sequences
 from torch.utils.data import DataLoader, Subset, random_split
 
 from kittimasks import KittiMasks, load_kitti_masks
-from temporalpairs.builders import read_store, write_store
-from temporalpairs.builders.errors import NotAStoreError, OptionError
+from temporalpairs.errors import NotAStoreError, OptionError
 from temporalpairs.loaders import ArrayDataset
+from temporalpairs.store import read_store, write_store
 
 LENGTHS = [12, 2, 30, 7, 18, 3, 25, 9, 14, 40]
 
@@ -184,7 +184,7 @@ def test_splits_share_no_video_and_lose_nothing(store: Path) -> None:
 def test_sequences_tell_where_they_come_from(masks: KittiMasks) -> None:
     assert len(masks.sequences) == len(LENGTHS)
     sequence = masks.sequences[7]
-    assert (sequence.video, sequence.track, sequence.window, sequence.first_frame, sequence.category) == (
+    assert (sequence.video, sequence.track, sequence.crop, sequence.first_frame, sequence.category) == (
         "0002",
         2007,
         1,
@@ -213,9 +213,9 @@ def test_the_repr_says_what_how_many_and_from_where(store: Path) -> None:
     assert str(store) in text
 
 
-def test_info_names_licence_citation_and_provenance(masks: KittiMasks) -> None:
+def test_info_names_license_citation_and_provenance(masks: KittiMasks) -> None:
     assert masks.info.title == "KITTI Masks"
-    assert "CC BY-NC-SA" in masks.info.licence
+    assert "CC BY-NC-SA" in masks.info.license
     assert "Klindt" in masks.info.citation
     assert masks.info.counts["pairs"] == len(masks)
     assert masks.info.provenance["package_version"]

@@ -11,7 +11,7 @@ import torch
 from launched import TORCHRUN, digests, run
 from on_two_ranks import SIZE, STOPPED, datasets
 
-from temporalpairs.builders.provision import HOME_VARIABLE
+from temporalpairs.download.cache import HOME_VARIABLE
 from temporalpairs.loaders import PairLoader
 
 ALONE = 5  # batches after which the process that is alone stops

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kittimasks import load_kitti_masks
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders import ArrayLoader, PairLoader
 from temporalpairs.loaders.epochs import EpochOptions, Epochs
 
@@ -65,9 +65,9 @@ def test_every_order_is_equally_likely() -> None:
     for item in (0, 7):
         assert scipy.stats.chisquare(np.bincount(place[:, item], minlength=8)).pvalue > 1e-4
     for first in (0, 6):
-        neighbours = np.bincount(orders[:, first] * 8 + orders[:, first + 1], minlength=64).reshape(8, 8)
-        assert not neighbours.diagonal().any()
-        assert scipy.stats.chisquare(neighbours[~np.eye(8, dtype=bool)]).pvalue > 1e-4
+        neighbors = np.bincount(orders[:, first] * 8 + orders[:, first + 1], minlength=64).reshape(8, 8)
+        assert not neighbors.diagonal().any()
+        assert scipy.stats.chisquare(neighbors[~np.eye(8, dtype=bool)]).pvalue > 1e-4
     # How items 0, 1, 2 and 3 lie relative to each other: all of 4! ways.
     ways = np.argsort(place[:, :4], axis=1) @ [64, 16, 4, 1]
     assert scipy.stats.chisquare(np.unique(ways, return_counts=True)[1], [250] * 24).pvalue > 1e-4

@@ -15,12 +15,11 @@ from PIL import Image
 from kittimasks import load_kitti_masks
 from natsprites import load_natural_sprites
 from slowvae import Run, evaluate, train
-from slowvae.errors import RunError
 from slowvae.evaluation import METRICS, Protocol, allowed_metrics, encoder
 from slowvae.metrics import mcc
 from slowvae.runs import SCORES
-from temporalpairs.builders.cli import main
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.cli.main import main
+from temporalpairs.errors import OptionError, RunError
 
 FEW: dict[str, Any] = {"steps": 12, "batch_size": 8, "log_every": 4, "device": "cpu", "progress": False}
 PICTURES = ["correlations.png", "latents.png", "loss.png", "reconstructions.png", "traversals.gif", "traversals.png"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from launched import TORCHRUN, run
 
-from temporalpairs.builders.provision import HOME_VARIABLE
+from temporalpairs.download.cache import HOME_VARIABLE
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from temporalpairs.builders.errors import RawDataError
-from temporalpairs.builders.instance_png import decode_labels
+from temporalpairs.builders.formats.instance_png import decode_labels
+from temporalpairs.errors import RawDataError
 
 PATH = Path("0000/000007.png")
 

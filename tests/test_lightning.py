@@ -14,7 +14,7 @@ import torch
 from launched import TORCHRUN, digests, environment, run
 
 from kittimasks import load_kitti_masks
-from temporalpairs.builders.provision import HOME_VARIABLE
+from temporalpairs.download.cache import HOME_VARIABLE
 from temporalpairs.loaders import PairLoader
 
 SCRIPT = Path(__file__).with_name("on_a_trainer.py")

@@ -17,11 +17,12 @@ from sequences_made import made_attributes, made_sequences
 from zenodo_server import Fault, ZenodoServer
 
 from kittimasks import load_kitti_masks
+from kittimasks.card import PUBLISHED_PAIRS, RECORD, RELEASED_FILENAME
 from kittimasks.convert import convert_release, export_release
-from kittimasks.facts import PUBLISHED_PAIRS, RECORD, RELEASED_FILENAME
-from kittimasks.released import write_released
-from temporalpairs.builders import read_store, write_store, zenodo
-from temporalpairs.builders.errors import (
+from kittimasks.release import write_released
+from temporalpairs.download import zenodo
+from temporalpairs.download.cache import HOME_VARIABLE
+from temporalpairs.errors import (
     DatasetWarning,
     DownloadError,
     ReleasedFileError,
@@ -29,7 +30,7 @@ from temporalpairs.builders.errors import (
     StoreNotFoundError,
     TemporalPairsError,
 )
-from temporalpairs.builders.provision import HOME_VARIABLE
+from temporalpairs.store import read_store, write_store
 
 SEQUENCES = made_sequences([9, 4, 22, 3, 15])
 PAIRS = 48
@@ -79,7 +80,7 @@ def test_the_release_is_downloaded_verified_and_converted_once(tmp_path: Path, s
     assert len(masks) == PAIRS
     assert np.array_equal(read_store(masks.store).sequences.frames, SEQUENCES.frames)
     assert masks.info.edition == "release v2"
-    assert masks.info.licence == "cc-by-4.0"
+    assert masks.info.license == "cc-by-4.0"
     assert "matched the record's" in masks.info.provenance["notes"]
     assert masks.sequences[0].video is None
     asked = len(server.requests)

@@ -22,10 +22,10 @@ from PIL import Image
 from raw import SHARED
 
 from natsprites.measure import MeasureOptions, bilinear_weights, measure_track
-from temporalpairs.builders.errors import MaskFormatError, OptionError
-from temporalpairs.builders.runlength import RunLengths
-from temporalpairs.builders.tracks import MaskTrack
-from temporalpairs.builders.youtube_vis import open_youtube_vis
+from temporalpairs.builders.formats.youtube_vis import open_youtube_vis
+from temporalpairs.errors import MaskFormatError, OptionError
+from temporalpairs.runlength import RunLengths
+from temporalpairs.tracks import MaskTrack
 
 # pycocotools decodes with an __array__ that NumPy 2 calls outdated.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -63,8 +63,8 @@ def cells_of(track: MaskTrack, **options: Any) -> list[reference.Cell]:
     """Measure, and write each mask's result as the reference does."""
     measured = measure_track(track, MeasureOptions(**options))
     return [
-        [None if np.isnan(y) else (y, x, int(area)) for y, x, area in windows] if filled else None
-        for windows, filled in zip(measured.values.tolist(), measured.filled.tolist(), strict=True)
+        [None if np.isnan(y) else (y, x, int(area)) for y, x, area in crops] if filled else None
+        for crops, filled in zip(measured.values.tolist(), measured.filled.tolist(), strict=True)
     ]
 
 
@@ -222,7 +222,7 @@ def test_an_image_without_pixels_is_refused():
     ],
     ids=str,
 )
-def test_windows_lie_a_stride_apart_and_always_at_the_right_edge(options, columns):
+def test_crops_lie_a_stride_apart_and_always_at_the_right_edge(options, columns):
     assert MeasureOptions(**options).columns == columns
 
 
@@ -236,8 +236,8 @@ def test_windows_lie_a_stride_apart_and_always_at_the_right_edge(options, column
         ({"downscale": 1}, "downscale=1: give True or False"),
         ({"keep_aspect": None}, "keep_aspect=None: give True or False"),
         ({"downscale": False, "keep_aspect": False}, "give one of the two"),
-        ({"downscale": False, "stride": 16}, "only one window with downscale=False"),
-        ({"keep_aspect": False, "stride": 16}, "only one window with keep_aspect=False"),
+        ({"downscale": False, "stride": 16}, "only one crop with downscale=False"),
+        ({"keep_aspect": False, "stride": 16}, "only one crop with keep_aspect=False"),
     ],
     ids=str,
 )
@@ -305,8 +305,8 @@ sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(reference.__file__).pa
 import numpy as np
 from numba import njit
 from natsprites.measure import MeasureOptions, measure_track
-from temporalpairs.builders.errors import MaskFormatError
-from temporalpairs.builders.tracks import MaskTrack
+from temporalpairs.errors import MaskFormatError
+from temporalpairs.tracks import MaskTrack
 from test_measure import MODES, PATTERNS, SIZES, blobs, noise, pattern, track_of
 
 @njit

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slowvae.metrics import dci, mcc, mig, modularity_explicitness, sap
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference" / "metrics.npz"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_file(), reason=f"the reference's metrics are not at {REFERENCE}")

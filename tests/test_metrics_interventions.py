@@ -12,7 +12,7 @@ from numpy.random import Generator, RandomState
 from kittimasks import load_kitti_masks
 from natsprites import load_natural_sprites
 from slowvae.metrics import beta_vae_score, factor_vae_score, interventions
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders.ground_truth import GroundTruth, integers
 
 SIZES = [5, 8, 4]
@@ -147,7 +147,7 @@ def test_natural_sprites_can_be_scored(tmp_path: Path, chance: RandomState) -> N
     factor = factor_vae_score(truth, encode, chance, num_variance_estimate=400, **few)
     assert 0.3 < beta.eval_accuracy <= 1
     assert 0.4 < factor.eval_accuracy <= 1
-    assert factor.votes[:2].argmax(axis=1).tolist() == [0, 1], "x and y are the centre's"
+    assert factor.votes[:2].argmax(axis=1).tolist() == [0, 1], "x and y are the center's"
 
 
 def test_masks_cannot_be_scored(tmp_path: Path, chance: RandomState) -> None:

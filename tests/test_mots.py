@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from kitti_masks_sample import synthesize_mots
 from painting import paint_video
 from PIL import Image
 from raw import (
@@ -28,10 +29,9 @@ from raw import (
 )
 
 from kittimasks.cut import cut_video
-from kittimasks.synthetic import synthesize_mots
-from temporalpairs.builders.errors import DatasetWarning, OptionError, RawDataError
-from temporalpairs.builders.mots import find_all_videos, find_videos
-from temporalpairs.builders.tracks import VideoTracks
+from temporalpairs.builders.formats.mots import find_all_videos, find_videos
+from temporalpairs.errors import DatasetWarning, OptionError, RawDataError
+from temporalpairs.tracks import VideoTracks
 
 HEIGHT, WIDTH = 40, 90
 
@@ -504,7 +504,7 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
 
 # --- images that must be refused
 
-INSTANCES = "a 16-bit greyscale PNG whose pixels are instance ids"
+INSTANCES = "a 16-bit grayscale PNG whose pixels are instance ids"
 
 
 def png_of(image: np.ndarray, mode: str | None = None) -> bytes:
@@ -521,13 +521,13 @@ def video_of(folder: Path, *images: bytes) -> Path:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "1"])
-def test_an_image_that_is_no_16_bit_greyscale_is_refused_by_its_mode(tmp_path, mode):
+def test_an_image_that_is_no_16_bit_grayscale_is_refused_by_its_mode(tmp_path, mode):
     wrong = png_of(np.zeros((40, 90), np.uint8), mode)
     folder = video_of(tmp_path / "0000", png_of(VIDEO[0]), wrong)
-    refuse(folder, "000001.png: an image of mode " + mode, INSTANCES, "Give the instance images, not the colour ones.")
+    refuse(folder, "000001.png: an image of mode " + mode, INSTANCES, "Give the instance images, not the color ones.")
 
 
-def test_a_16_bit_colour_image_is_refused(tmp_path):
+def test_a_16_bit_color_image_is_refused(tmp_path):
     folder = video_of(tmp_path / "0000", png_of(VIDEO[0]))
     assert cv2.imwrite(str(folder / "000001.png"), np.dstack([VIDEO[0]] * 3))
     refuse(folder, "000001.png: an image of mode RGB", INSTANCES)
@@ -580,7 +580,7 @@ def test_what_no_decoder_accepts_is_refused_though_its_checksums_are_good(tmp_pa
         refuse(folder, "000000.png: ", INSTANCES)
 
 
-def test_a_faulty_colour_profile_changes_no_label(tmp_path):
+def test_a_faulty_color_profile_changes_no_label(tmp_path):
     data = png_of(VIDEO[0])
     start = data.index(b"IDAT") - 4
     folder = video_of(tmp_path / "0000", data[:start] + chunk(b"iCCP", b"x") + data[start:])

@@ -10,7 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import natural_sprites_sample as synthetic
 import numpy as np
+import outlines
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,14 +22,13 @@ from pycocotools import mask as coco
 from scipy import stats
 
 import natsprites
-from natsprites import outlines, synthetic
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 
 # pycocotools decodes with an __array__ that NumPy 2 calls outdated.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 SAMPLE = Path(natsprites.__file__).parent / "sample" / "youtube_vis.json"
-WINDOWS = (0, 32, 64)  # first columns of the windows in the shrunk image
+CROPS = (0, 32, 64)  # first columns of the crops in the shrunk image
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Mask:
     form: str
     area: int
     box: list[float]
-    statistics: dict[int, tuple[float, float, int]]  # by window: y, x, area, where there is any
+    statistics: dict[int, tuple[float, float, int]]  # by crop: y, x, area, where there is any
 
     def touches(self, width: int) -> bool:
         """Whether it lies at the image's left or right border."""
@@ -64,10 +65,10 @@ def measure(segmentation: Any, height: int, width: int) -> Mask:
     assert mask.shape == (height, width)
     shrunk = np.asarray(Image.fromarray(mask).resize((128, 64), Image.Resampling.BILINEAR))
     found = {}
-    for window, column in enumerate(WINDOWS):
+    for crop, column in enumerate(CROPS):
         rows, columns = np.nonzero(shrunk[:, column : column + 64])
         if rows.size:
-            found[window] = (float(rows.mean()), float(columns.mean()), int(rows.size))
+            found[crop] = (float(rows.mean()), float(columns.mean()), int(rows.size))
     across, down = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     box = [across[0], down[0], across[-1] - across[0] + 1, down[-1] - down[0] + 1]
     return Mask(form_of(segmentation), int(np.count_nonzero(mask)), [float(side) for side in box], found)
@@ -90,13 +91,13 @@ def tracks(sample: dict[str, Any]) -> list[list[Mask | None]]:
 
 @pytest.fixture(scope="module")
 def steps(tracks: list[list[Mask | None]]) -> np.ndarray:
-    """Differences of y, x, area in a window from frame to frame: float64 [transitions, 3]."""
+    """Differences of y, x, area in a crop from frame to frame: float64 [transitions, 3]."""
     found = []
     for track in tracks:
         for before, after in pairwise(track):
             if before and after:
-                windows = before.statistics.keys() & after.statistics.keys()
-                found += [np.subtract(after.statistics[i], before.statistics[i]) for i in sorted(windows)]
+                crops = before.statistics.keys() & after.statistics.keys()
+                found += [np.subtract(after.statistics[i], before.statistics[i]) for i in sorted(crops)]
     return np.array(found)
 
 
@@ -113,7 +114,7 @@ def test_the_sample_is_small_enough_for_the_wheel_and_says_what_it_is(sample: di
     readme = (SAMPLE.parent / "README.md").read_text(encoding="utf-8")
     assert "Synthetic" in readme
     assert "MIT" in readme
-    assert "python -m natsprites.synthetic natsprites/sample" in readme
+    assert "python tools/natural_sprites_sample.py natsprites/sample" in readme
 
 
 def test_the_file_has_the_schema_of_youtube_vis(sample: dict[str, Any]) -> None:
@@ -124,7 +125,7 @@ def test_the_file_has_the_schema_of_youtube_vis(sample: dict[str, Any]) -> None:
     for video in videos.values():
         assert set(video) == keys
         assert len(set(video["file_names"])) == video["length"] == len(video["file_names"])
-        assert video["license"] in {licence["id"] for licence in sample["licenses"]}
+        assert video["license"] in {license["id"] for license in sample["licenses"]}
     categories = {category["id"]: category["name"] for category in sample["categories"]}
     assert len(set(categories.values())) == len(categories) == len(sample["categories"])
     assert all(set(category) == {"id", "name", "supercategory"} for category in sample["categories"])
@@ -247,7 +248,7 @@ def test_there_are_enough_transitions_in_every_video(
     assert min(pairs[video["id"]] for video in sample["videos"]) >= 60
 
 
-def test_motion_in_the_shrunk_windows_is_heavy_tailed(steps: np.ndarray) -> None:
+def test_motion_in_the_shrunk_crops_is_heavy_tailed(steps: np.ndarray) -> None:
     assert (stats.kurtosis(steps) > 5).all()
     for factor in (0, 1):
         fitted, _, _ = stats.gennorm.fit(steps[:, factor], floc=0.0)
@@ -261,7 +262,7 @@ def test_objects_move_as_objects_do(tracks: list[list[Mask | None]], steps: np.n
 
 
 @pytest.mark.parametrize(("column", "shape"), [(0, 0.548), (1, 0.515), (2, 0.444)], ids=["y", "x", "area"])
-def test_steps_follow_the_published_generalised_normal(column: int, shape: float) -> None:
+def test_steps_follow_the_published_generalized_normal(column: int, shape: float) -> None:
     scale = (synthetic.SCALE_Y, synthetic.SCALE_X, synthetic.SCALE_AREA)[column]
     draws = synthetic.motion_steps(default_rng(0), 20_000)[:, column]
     fitted, _, fitted_scale = stats.gennorm.fit(draws / scale, floc=0.0)
@@ -342,7 +343,7 @@ def inside(polygon: list[tuple[int, int]], x: int, y: int) -> bool:
 
 @given(polygon=st.lists(st.tuples(st.integers(0, 36), st.integers(0, 28)), max_size=8))
 @settings(max_examples=150, deadline=None)
-def test_fill_sets_the_pixels_whose_centres_are_inside(polygon: list[tuple[int, int]]) -> None:
+def test_fill_sets_the_pixels_whose_centers_are_inside(polygon: list[tuple[int, int]]) -> None:
     filled = outlines.fill(np.array(polygon, dtype=np.int64).reshape(-1, 2), 7, 9)
     expected = [[inside(polygon, 4 * column + 2, 4 * row + 2) for column in range(9)] for row in range(7)]
     assert np.array_equal(filled, expected)

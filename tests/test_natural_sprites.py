@@ -17,13 +17,13 @@ from statistics_made import made_statistics
 from torch.utils.data import DataLoader
 
 from natsprites import NaturalSprites, SpriteOptions, load_natural_sprites
-from natsprites.facts import BUILT, attributes
-from natsprites.options import SHAPES
-from natsprites.rendered import render_store
+from natsprites.card import BUILT, attributes
+from natsprites.rendering.options import SHAPES
+from natsprites.rendering.store import render_store
 from natsprites.statistics import to_sequences
-from temporalpairs.builders import read_store, write_store
-from temporalpairs.builders.cli import main
-from temporalpairs.builders.errors import NotAStoreError, OptionError
+from temporalpairs.cli.main import main
+from temporalpairs.errors import NotAStoreError, OptionError
+from temporalpairs.store import read_store, write_store
 
 OBJECTS = [60, 55, 1, 70, 38, 42, 65, 9, 58]
 RED, GREEN = (1.0, 0.0, 0.0), (0.0, 1.0, 0.5)
@@ -36,7 +36,7 @@ def made_store(path: Path, videos: int) -> Path:
     described = attributes(
         BUILT,
         image_shape=(64, 64),
-        window_columns=(0, 32, 64),
+        crop_columns=(0, 32, 64),
         categories={1: "one", 2: "two", 3: "three", 4: "four"},
         videos=[f"video {i}" for i in range(videos)],
         sources=[],
@@ -144,9 +144,9 @@ def test_a_batch_is_contiguous_and_equal_to_its_items(sprites: NaturalSprites) -
 
 
 def test_one_channel_is_each_of_three(store: Path, sprites: NaturalSprites) -> None:
-    grey = load_natural_sprites(source=store, channels=1)
-    assert grey[4].frames.shape == (2, 1, 64, 64)
-    assert torch.equal(grey[4].frames.expand(2, 3, 64, 64), sprites[4].frames)
+    gray = load_natural_sprites(source=store, channels=1)
+    assert gray[4].frames.shape == (2, 1, 64, 64)
+    assert torch.equal(gray[4].frames.expand(2, 3, 64, 64), sprites[4].frames)
 
 
 @pytest.mark.parametrize("window", [3, 8])
@@ -198,8 +198,8 @@ def test_the_discrete_variant_has_the_documented_factors(store: Path) -> None:
     assert scales == {float(np.float32(math.sqrt(area / 4096))) for area in sprites.bins.area}
 
 
-def test_colours_are_factors_too(store: Path) -> None:
-    sprites = load_natural_sprites(source=store, sprites=SpriteOptions(colours=(RED, GREEN)))
+def test_colors_are_factors_too(store: Path) -> None:
+    sprites = load_natural_sprites(source=store, sprites=SpriteOptions(colors=(RED, GREEN)))
     assert sprites.factor_names[5:] == ("red", "green", "blue")
     seen = {tuple(sprites[i].factors[0, 5:].tolist()) for i in range(40)}
     assert seen == {RED, GREEN}
@@ -208,7 +208,7 @@ def test_colours_are_factors_too(store: Path) -> None:
     shown = frames.amax(dim=(0, 2, 3))
     assert torch.allclose(shown, torch.stack([red, green, blue]), atol=0.1)
     with pytest.raises(OptionError, match="channels=1"):
-        load_natural_sprites(source=store, channels=1, sprites=SpriteOptions(colours=(RED,)))
+        load_natural_sprites(source=store, channels=1, sprites=SpriteOptions(colors=(RED,)))
 
 
 def test_other_shapes_angles_and_sizes(store: Path) -> None:
@@ -241,10 +241,10 @@ def test_options_that_do_not_fit_are_told(store: Path, options: dict[str, int], 
         load_natural_sprites(source=store, **options)  # type: ignore[arg-type]
 
 
-def test_the_repr_answers_what_how_many_and_which_licence(sprites: NaturalSprites) -> None:
+def test_the_repr_answers_what_how_many_and_which_license(sprites: NaturalSprites) -> None:
     text = repr(sprites)
     assert text.splitlines()[0].startswith("NaturalSprites  built from raw annotations · ")
-    for part in ("pairs", "[2, 3, 64, 64]", "x side", "angle °", "seed 0", "square", "licence", str(sprites.store)):
+    for part in ("pairs", "[2, 3, 64, 64]", "x side", "angle °", "seed 0", "square", "license", str(sprites.store)):
         assert part in text
 
 
@@ -321,7 +321,7 @@ def test_a_rendered_store_serves_the_images_of_its_sequences(store: Path, tmp_pa
 
 
 def test_a_rendered_store_says_what_cannot_be_chosen_any_more(store: Path, tmp_path: Path) -> None:
-    looks = SpriteOptions(shapes=("circle",), colours=(RED, GREEN), size=16)
+    looks = SpriteOptions(shapes=("circle",), colors=(RED, GREEN), size=16)
     out = render_store(store, tmp_path / "fixed.h5", sprites=looks, progress=False)
     fixed = load_natural_sprites(source=out)
     assert fixed[0].frames.shape == (2, 3, 16, 16)

@@ -15,9 +15,10 @@ from statistics_made import REAL_CSV, REAL_JSON, needs_real_statistics
 
 from natsprites.convert import export_release
 from natsprites.loading import SAMPLE_FILE
-from temporalpairs.builders import build_natural_sprites, read_attributes, read_store
-from temporalpairs.builders.cli import main
-from temporalpairs.builders.errors import NotAStoreError, OptionError, RawDataError, StoreExistsError
+from temporalpairs.builders import build_natural_sprites
+from temporalpairs.cli.main import main
+from temporalpairs.errors import NotAStoreError, OptionError, RawDataError, StoreExistsError
+from temporalpairs.store import read_attributes, read_store
 
 
 def run(*words: object) -> int:
@@ -63,7 +64,7 @@ def test_the_sample_has_what_its_json_has(store: Path, raw: dict[str, Any]) -> N
     assert objects.video.tolist() == [number[annotation["video_id"]] for annotation in raw["annotations"]]
     assert len(objects.hidden), "some masks vanish when they are shrunk"
     assert read.attributes["categories"] == {str(c["id"]): c["name"] for c in raw["categories"]}
-    assert read.attributes["window_columns"] == [0, 32, 64]
+    assert read.attributes["crop_columns"] == [0, 32, 64]
     assert [source["name"] for source in read.attributes["sources"]] == [SAMPLE_FILE.name]
     assert read.attributes["builder"] == {
         "name": "build_natural_sprites",
@@ -125,8 +126,8 @@ def test_the_reference_scripts_other_modes(tmp_path: Path, words: list[str], col
     out = tmp_path / "other.zarr"
     assert run("build", "natural-sprites", "--youtube-vis", SAMPLE_FILE, "--out", out, *words) == 0
     read = read_store(out)
-    assert read.attributes["window_columns"] == columns
-    assert read.sequences.window.max() == len(columns) - 1
+    assert read.attributes["crop_columns"] == columns
+    assert read.sequences.crop.max() == len(columns) - 1
     assert (read.attributes["image_shape"] is None) == ("--no-downscale" in words)
     export_release(out, tmp_path / "other.csv")
     header, first = (tmp_path / "other.csv").read_text().splitlines()[:2]

@@ -13,20 +13,22 @@ from statistics_made import made_statistics
 from zenodo_server import ZenodoServer
 
 from natsprites import load_natural_sprites
+from natsprites.card import PUBLISHED_FILTERED, PUBLISHED_TRANSITIONS, RECORD, RELEASED_FILENAME
 from natsprites.convert import convert_release, export_release
-from natsprites.facts import PUBLISHED_FILTERED, PUBLISHED_TRANSITIONS, RECORD, RELEASED_FILENAME
 from natsprites.loading import SAMPLE_FILE
-from natsprites.released import write_released
+from natsprites.release import write_released
 from natsprites.statistics import to_sequences
 from natsprites.transitions import find_transitions, keep_usual_areas
-from temporalpairs.builders import build_natural_sprites, read_store, zenodo
-from temporalpairs.builders.errors import (
+from temporalpairs.builders import build_natural_sprites
+from temporalpairs.download import zenodo
+from temporalpairs.errors import (
     DatasetWarning,
     NotAStoreError,
     ReleasedFileError,
     SourceMissingError,
     StoreNotFoundError,
 )
+from temporalpairs.store import read_store
 
 STATISTICS = made_statistics([40, 12, 33, 1, 25, 28], videos=0)
 SEQUENCES = to_sequences(STATISTICS)
@@ -77,7 +79,7 @@ def test_the_release_is_downloaded_verified_and_converted_once(tmp_path: Path, s
     assert len(sprites) == KEPT
     assert np.array_equal(read_store(sprites.store).sequences.factors, SEQUENCES.factors)
     assert sprites.info.edition == "release"
-    assert sprites.info.licence == "cc-by-4.0"
+    assert sprites.info.license == "cc-by-4.0"
     assert "matched the record's" in sprites.info.provenance["notes"]
     assert sprites.sequences[0].video is None
     assert sprites.sequences[0].category_name == "person"
@@ -89,8 +91,8 @@ def test_the_release_is_downloaded_verified_and_converted_once(tmp_path: Path, s
 def test_a_release_of_the_published_size_gives_no_warning(
     tmp_path: Path, released: bytes, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
-    monkeypatch.setattr("natsprites.facts.PUBLISHED_TRANSITIONS", len(TRANSITIONS))
-    monkeypatch.setattr("natsprites.facts.PUBLISHED_FILTERED", KEPT)
+    monkeypatch.setattr("natsprites.card.PUBLISHED_TRANSITIONS", len(TRANSITIONS))
+    monkeypatch.setattr("natsprites.card.PUBLISHED_FILTERED", KEPT)
     (tmp_path / RELEASED_FILENAME).write_bytes(released)
     load_natural_sprites(tmp_path, download=False)
     assert not recwarn.list
@@ -129,7 +131,7 @@ def test_the_csv_and_the_annotations_that_it_was_made_of_give_the_same(tmp_path:
     with pytest.warns(DatasetWarning):
         released = convert_release(csv, tmp_path / "released.zarr")
     ours, theirs = read_store(raw).sequences, read_store(released).sequences
-    for name in ("factors", "start", "track", "window", "first_frame", "category"):
+    for name in ("factors", "start", "track", "crop", "first_frame", "category"):
         assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
     assert ours.objects is not None
     assert theirs.objects is not None

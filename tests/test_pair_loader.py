@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from kittimasks import load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders import PairLoader, WindowDataset, interleave, unpack_masks
 from temporalpairs.loaders.epochs import EpochOptions, Epochs
 
@@ -486,14 +486,14 @@ def test_one_window_of_each_sequence_is_drawn_uniformly(numbered: Path) -> None:
     assert scipy.stats.chi2_contingency(table).pvalue > 1e-4, "epochs do not foretell each other"
 
 
-def test_angles_shapes_and_colours_are_uniform_and_independent(stores: Stores) -> None:
-    looks = SpriteOptions(size=4, anti_aliasing=1, colours=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+def test_angles_shapes_and_colors_are_uniform_and_independent(stores: Stores) -> None:
+    looks = SpriteOptions(size=4, anti_aliasing=1, colors=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
     dataset = load_natural_sprites(source=stores.sprites, sprites=looks, seed=2)
     loader = PairLoader(dataset, len(dataset), seed=1)
     factors = torch.cat([values for _ in range(100) for _, values in loader])
     assert torch.equal(factors[:, 0, 3:], factors[:, 1, 3:]), "the frames of a window share them"
-    angle, shape, *colour = factors[:, 0, 3:].numpy().T
-    looks_drawn = [np.rint(angle / 9).astype(int), shape.astype(int), np.argmax(colour, axis=0)]
+    angle, shape, *color = factors[:, 0, 3:].numpy().T
+    looks_drawn = [np.rint(angle / 9).astype(int), shape.astype(int), np.argmax(color, axis=0)]
     for values, number in zip(looks_drawn, (40, 4, 3), strict=True):
         assert scipy.stats.chisquare(np.bincount(values, minlength=number)).pvalue > 1e-4
     for one, other in ((0, 1), (0, 2), (1, 2)):

@@ -1,4 +1,4 @@
-"""Pictures of a run: both datasets, grey and coloured, runs that hardly began, codes that stand still, long names."""
+"""Pictures of a run: both datasets, gray and colored, runs that hardly began, codes that stand still, long names."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from kittimasks import load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites
 from slowvae.metrics import mcc
 from slowvae.model import SlowVAE
-from slowvae.pictures import save_pictures
-from slowvae.pictures_frames import animate_traversals, draw_reconstructions, draw_traversals
-from slowvae.pictures_plots import plot_correlations, plot_latents, plot_losses
-from slowvae.pictures_style import fit, font, paper, spread, with_header
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders.dataset import WindowDataset
+from temporalpairs.report.run_frames import animate_traversals, draw_reconstructions, draw_traversals
+from temporalpairs.report.run_plots import plot_correlations, plot_latents, plot_losses
+from temporalpairs.report.run_style import fit, font, paper, spread, with_header
+from temporalpairs.report.runs import save_pictures
 
 NAMES = ["reconstructions.png", "traversals.png", "traversals.gif", "latents.png", "loss.png", "correlations.png"]
-COLOURED = SpriteOptions(colours=((1.0, 0.0, 0.0), (0.0, 1.0, 0.5)))
+COLORED = SpriteOptions(colors=((1.0, 0.0, 0.0), (0.0, 1.0, 0.5)))
 TERMS = ["total", "reconstruction", "normal_entropy", "cross_entropy_normal", "cross_entropy_laplace"]
 LONG = "a name with a $dollar and far too long for the room that there is " * 4
 
@@ -76,15 +76,15 @@ def sprites() -> Scored:
 
 
 @pytest.fixture(scope="module")
-def coloured() -> Scored:
-    return score(load_natural_sprites(source="sample", sprites=COLOURED), z_dim=9)
+def colored() -> Scored:
+    return score(load_natural_sprites(source="sample", sprites=COLORED), z_dim=9)
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes long, for tests of what happens around it."""
-    monkeypatch.setattr("slowvae.pictures.animate_traversals", lambda *_, **__: [Image.new("P", (1, 1))])
-    monkeypatch.setattr("slowvae.pictures._plot", lambda _: b"a plot")
+    monkeypatch.setattr("temporalpairs.report.runs.animate_traversals", lambda *_, **__: [Image.new("P", (1, 1))])
+    monkeypatch.setattr("temporalpairs.report.runs._plot", lambda _: b"a plot")
 
 
 def score(dataset: WindowDataset, *, z_dim: int) -> Scored:
@@ -143,14 +143,14 @@ def test_the_seed_chooses_the_frames(sprites: Scored) -> None:
     assert one.tobytes() != other.tobytes()
 
 
-def test_frames_stand_above_their_reconstructions(coloured: Scored) -> None:
+def test_frames_stand_above_their_reconstructions(colored: Scored) -> None:
     """Cells are 144 pixels wide and 6 apart, in two bands of eight."""
-    picture = draw_reconstructions(coloured.network, coloured.dataset, title="", seed=5)
-    chosen = spread(len(coloured.dataset), 16, 5)
-    frames = np.stack([coloured.dataset[i].frames[0].numpy() for i in chosen])
+    picture = draw_reconstructions(colored.network, colored.dataset, title="", seed=5)
+    chosen = spread(len(colored.dataset), 16, 5)
+    frames = np.stack([colored.dataset[i].frames[0].numpy() for i in chosen])
     with torch.no_grad():
-        mu = coloured.network.encode(torch.from_numpy(frames)).mu
-        again = coloured.network.decode(mu).sigmoid().numpy()
+        mu = colored.network.encode(torch.from_numpy(frames)).mu
+        again = colored.network.decode(mu).sigmoid().numpy()
     pixels = np.asarray(picture).astype(np.float64) / 255
     band = (len(pixels) - pixels_above(picture)) // 2
     for place in range(16):
@@ -181,8 +181,8 @@ def test_a_traversal_starts_from_a_frame_and_changes_one_latent(masks: Scored) -
         assert np.all(steps > 0) if latent == 0 else np.all(steps == 0)
 
 
-def test_rows_go_from_matched_latents_to_those_that_vary_least(coloured: Scored) -> None:
-    from slowvae.pictures_frames import _rows
+def test_rows_go_from_matched_latents_to_those_that_vary_least(colored: Scored) -> None:
+    from temporalpairs.report.run_frames import _rows
 
     std = np.array([0.1, 5.0, 0.2, 0.0, 3.0])
     matrix = np.array([[0.0, -0.9, 0, 0, 0], [0, 0, 0, 0.4, 0]])
@@ -318,7 +318,7 @@ def test_factors_of_a_discrete_dataset_are_counted_in_bins(
         units.append(options["factor_units"])
         return Figure()
 
-    monkeypatch.setattr("slowvae.pictures.plot_latents", note)
+    monkeypatch.setattr("temporalpairs.report.runs.plot_latents", note)
     masks.save(tmp_path)
     replace(masks, factors=np.arange(len(masks.factors) * 3).reshape(-1, 3)).save(tmp_path)
     assert units == [("px", "px", "px²"), ("bin", "bin", "bin")]
@@ -367,7 +367,7 @@ def test_pictures_with_long_names_differ_from_others_only_in_the_names(
 
 @pytest.mark.parametrize("title", ["", "short", "one · two", "first part of a title · another part · the third", LONG])
 def test_a_title_takes_two_lines_at_most(title: str) -> None:
-    from slowvae.pictures_style import _in_two
+    from temporalpairs.report.run_style import _in_two
 
     lines = _in_two(title, 300)
     assert len(lines) <= 2

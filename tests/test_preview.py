@@ -9,20 +9,20 @@ import pytest
 from PIL import Image
 from sequences_made import made_attributes, made_sequences
 
-from natsprites import SpriteOptions, facts, render
-from natsprites.rendered import render_store
-from temporalpairs.builders import preview, preview_style, read_store, sprite_panel, sprite_preview
-from temporalpairs.builders.edition import Edition
-from temporalpairs.builders.errors import NotAStoreError, OptionError
-from temporalpairs.builders.preview import save_preview
-from temporalpairs.builders.sequences import UNKNOWN, Sequences
-from temporalpairs.builders.store import Store, write_store
+from natsprites import SpriteOptions, render
+from natsprites.rendering.store import render_store
+from temporalpairs.errors import NotAStoreError, OptionError
+from temporalpairs.report import preview, preview_style, sprite_panel, sprite_preview
+from temporalpairs.report.preview import save_preview
+from temporalpairs.sequences import UNKNOWN, Sequences
+from temporalpairs.store import Store, read_store, write_store
+from temporalpairs.store.manifest import Edition
 
 MANY = [2, 3, 60, 9, 55, 1, 48, 20, 51, 70, 49, 2, 80]
 
 
 def walks(lengths: list[int], *, videos: int = 3, seed: int = 0) -> Sequences:
-    """Centres that walk with heavy-tailed steps, and areas that grow and shrink; sequence i is of object 10 + i."""
+    """Centers that walk with heavy-tailed steps, and areas that grow and shrink; sequence i is of object 10 + i."""
     chance = np.random.default_rng(seed)
     n, index = sum(lengths), np.arange(len(lengths))
     y, x = np.clip(32 + np.cumsum(chance.laplace(0, 1.2, (2, n)), axis=1), 0, 63)
@@ -71,18 +71,18 @@ def rendered(sprites: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def coloured(sprites: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
+def colored(sprites: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
     options = SpriteOptions(
         shapes=("dart", "circle"),
-        colours=((1, 0, 0), (0, 0.6, 1)),
+        colors=((1, 0, 0), (0, 0.6, 1)),
         size=96,
         polygons={"dart": [[-0.5, -0.5], [0.5, -0.5], [0, 0.9]]},
     )
-    out = tmp_path_factory.mktemp("rendered") / "coloured.zarr"
+    out = tmp_path_factory.mktemp("rendered") / "colored.zarr"
     return read_store(render_store(sprites.path, out, sprites=options, progress=False))
 
 
-STORES = ["masks", "sprites", "rendered", "coloured"]
+STORES = ["masks", "sprites", "rendered", "colored"]
 
 
 @pytest.mark.parametrize("name", STORES)
@@ -266,14 +266,14 @@ def test_an_animation_takes_long_sequences_of_different_objects(sprites: Store) 
     assert sorted(sprite_preview._longest(one_object)) == [0, 1, 2]
 
 
-def test_looks_differ_and_are_named(sprites: Store, coloured: Store) -> None:
+def test_looks_differ_and_are_named(sprites: Store, colored: Store) -> None:
     looks = [sprite_preview._look(sprites, place, 0) for place in range(40)]
     assert [look.name for look in looks[:4]] == list(SpriteOptions().shapes)
     assert len({look.angle for look in looks}) == 40
     assert str(looks[0]) == "square at 27°"
-    row = int(coloured.sequences.start[3])
-    look = sprite_preview._look(coloured, 0, row)
-    assert look.angle == coloured.sequences.factors[row, 3]
+    row = int(colored.sequences.start[3])
+    look = sprite_preview._look(colored, 0, row)
+    assert look.angle == colored.sequences.factors[row, 3]
     assert look.name == ("dart", "circle")[look.shape]
 
 
@@ -308,7 +308,7 @@ def test_long_names_stay_in_their_cells(tmp_path: Path) -> None:
     assert columns.max() < pictures[0].shape[1] - preview_style.GAP
 
 
-def test_a_panel_shows_centre_and_area_with_y_down() -> None:
+def test_a_panel_shows_center_and_area_with_y_down() -> None:
     at = np.array([[16.0, 40.0, 100.0], [48.0, 40.0, 400.0]])
     pixels = np.asarray(sprite_panel.panel(at, 3, arrow=True)).astype(int)
     orange = np.abs(pixels - preview_style.CENTRE).max(axis=2) < 60
@@ -339,5 +339,5 @@ def test_an_animation_has_one_palette(sprites: Store) -> None:
     pictures = sprite_preview.animation(sprites)
     assert {picture.size for picture in pictures} == {pictures[0].size}
     assert {bytes(picture.getpalette() or ()) for picture in pictures} == {bytes(pictures[0].getpalette() or ())}
-    colours = {colour for _, colour in pictures[0].convert("RGB").getcolors() or ()}
-    assert {preview_style.PAPER, preview_style.NIGHT, (0, 0, 0)} <= colours
+    colors = {color for _, color in pictures[0].convert("RGB").getcolors() or ()}
+    assert {preview_style.PAPER, preview_style.NIGHT, (0, 0, 0)} <= colors

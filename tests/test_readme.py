@@ -12,14 +12,14 @@ from sequences_made import made_sequences
 from statistics_made import made_statistics
 from zenodo_server import ZenodoServer
 
-from kittimasks import facts as masks_facts
+from kittimasks import card as masks_card
 from kittimasks.loading import SAMPLE_FOLDER
-from kittimasks.released import write_released as write_masks
-from natsprites import facts as sprites_facts
+from kittimasks.release import write_released as write_masks
+from natsprites import card as sprites_card
 from natsprites.loading import SAMPLE_FILE
-from natsprites.released import write_released as write_statistics
-from temporalpairs.builders.cli import main
-from temporalpairs.builders.provision import HOME_VARIABLE
+from natsprites.release import write_released as write_statistics
+from temporalpairs.cli.main import main
+from temporalpairs.download.cache import HOME_VARIABLE
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -36,7 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.filterwarnings("ignore::temporalpairs.builders.errors.DatasetWarning")
+@pytest.mark.filterwarnings("ignore::temporalpairs.errors.DatasetWarning")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_the_python_examples_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -48,8 +48,8 @@ def test_the_python_examples_run(project: Path, monkeypatch: pytest.MonkeyPatch)
     names: dict[str, object] = {}
     for block in blocks:
         for title, record, file, path in (
-            ("load_kitti_masks()", masks_facts.RECORD, masks_facts.RELEASED_FILENAME, "r.pickle"),
-            ("load_natural_sprites()", sprites_facts.RECORD, sprites_facts.RELEASED_FILENAME, "r.csv"),
+            ("load_kitti_masks()", masks_card.RECORD, masks_card.RELEASED_FILENAME, "r.pickle"),
+            ("load_natural_sprites()", sprites_card.RECORD, sprites_card.RELEASED_FILENAME, "r.csv"),
         ):
             if title in block:
                 with ZenodoServer({file: (project / path).read_bytes()}, record=record) as server:
@@ -67,5 +67,5 @@ def test_the_commands_run(project: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert main(shlex.split(command)) == 0, command
     for name in ("sprites.png", "sprites-stats/transitions.png", "fixed.zarr", "kitti_peds_v2.pickle"):
         assert (project / name).exists()
-    assert (project / sprites_facts.RELEASED_FILENAME).exists()
+    assert (project / sprites_card.RELEASED_FILENAME).exists()
     assert "3,822 frames" in capsys.readouterr().out, "both sources are in it"

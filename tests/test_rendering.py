@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from natsprites.options import SpriteOptions
-from natsprites.rendering import Renderer, render
-from natsprites.shapes import SHAPES, Outlines
-from temporalpairs.builders.errors import OptionError
+from natsprites.rendering.options import SpriteOptions
+from natsprites.rendering.renderer import Renderer, render
+from natsprites.rendering.shapes import SHAPES, Outlines
+from temporalpairs.errors import OptionError
 
 REAL_SPRITES = Path(__file__).parents[1] / ".." / "shared" / "reference" / "sprites.npz"
 NAMES = tuple(SHAPES)
@@ -80,15 +80,15 @@ def test_renders_any_angle_tiny_and_huge_sprites_as_pillow_does() -> None:
 @pytest.mark.parametrize(
     ("size", "anti_aliasing"), [(64, 1), (64, 2), (32, 3), (17, 7), (100, 4), (5, 5), (1, 1), (1, 9)]
 )
-def test_renders_other_sizes_and_colours_as_pillow_does(size: int, anti_aliasing: int) -> None:
+def test_renders_other_sizes_and_colors_as_pillow_does(size: int, anti_aliasing: int) -> None:
     rng = np.random.default_rng(size)
     x, y = rng.uniform(-0.2, 1.2, (2, 40))
     scale, angle = rng.uniform(0.05, 1, 40), rng.uniform(0, 360, 40)
     shape = [NAMES[code] for code in rng.integers(0, 12, 40)]
-    colour = rng.integers(0, 256, (40, 3))
+    color = rng.integers(0, 256, (40, 3))
     options: dict[str, Any] = {"size": size, "anti_aliasing": anti_aliasing}
-    expected = plain(x, y, scale, angle, shape, colours=colour, **options)
-    images = render(x, y, scale, angle, shape, colour=colour, **options)
+    expected = plain(x, y, scale, angle, shape, colors=color, **options)
+    images = render(x, y, scale, angle, shape, color=color, **options)
     assert images.shape == (40, 3, size, size)
     assert np.array_equal(images, expected)
     assert np.array_equal(
@@ -152,12 +152,12 @@ def test_single_values_serve_all_sprites() -> None:
     assert np.array_equal(images, render([0.3, 0.7], [0.5, 0.5], [0.4, 0.4], [9, 9], [2, 2]))
     assert render(*ONE).shape == (1, 64, 64)
     assert render([], [], [], [], []).shape == (0, 64, 64)
-    assert render([], [], [], [], [], colour=(1, 2, 3)).shape == (0, 3, 64, 64)
+    assert render([], [], [], [], [], color=(1, 2, 3)).shape == (0, 3, 64, 64)
 
 
-def test_float_colours_are_those_of_spriteworld() -> None:
-    assert np.array_equal(render(*ONE, colour=(0.0, 0.5, 1.0)), render(*ONE, colour=np.array([0, 127, 255], np.uint8)))
-    assert np.array_equal(render(*ONE, colour=(255, 255, 255))[:, 1], render(*ONE))
+def test_float_colors_are_those_of_spriteworld() -> None:
+    assert np.array_equal(render(*ONE, color=(0.0, 0.5, 1.0)), render(*ONE, color=np.array([0, 127, 255], np.uint8)))
+    assert np.array_equal(render(*ONE, color=(255, 255, 255))[:, 1], render(*ONE))
 
 
 def test_shapes_can_be_listed_and_are_known_by_place() -> None:
@@ -182,7 +182,7 @@ def test_renders_into_what_is_given_and_overwrites_all_of_it() -> None:
     assert np.array_equal(out[0], render(0.2, 0.5, 0.3, 0, 0)[0])
     assert not out[1].any()
     Renderer().render_into([0.2, 0.2], 0.5, 0.3, 0, 0, out, fill=100)
-    assert np.array_equal(out, render([0.2, 0.2], 0.5, 0.3, 0, 0, colour=(100, 100, 100))[:, 0])
+    assert np.array_equal(out, render([0.2, 0.2], 0.5, 0.3, 0, 0, color=(100, 100, 100))[:, 0])
 
 
 def test_inputs_are_left_as_they_are_and_may_be_read_only() -> None:
@@ -222,11 +222,11 @@ NAN, INF = float("nan"), float("inf")
         ({"size": 64.0}, ["size=64.0"]),
         ({"anti_aliasing": -1}, ["anti_aliasing=-1"]),
         ({"size": 4096, "anti_aliasing": 5}, ["20,480", "8,192"]),
-        ({"colour": (0, 0, 256)}, ["colour[2]=256", "0 … 255"]),
-        ({"colour": [[0, 0, 1.5], [0, 0, 0]]}, ["colour[0, 2]=1.5", "[0, 1]"]),
-        ({"colour": (NAN, 0.0, 0.0)}, ["colour[0]=nan"]),
-        ({"colour": [1, 2]}, ["colour", "[2]"]),
-        ({"colour": "red"}, ["colour"]),
+        ({"color": (0, 0, 256)}, ["color[2]=256", "0 … 255"]),
+        ({"color": [[0, 0, 1.5], [0, 0, 0]]}, ["color[0, 2]=1.5", "[0, 1]"]),
+        ({"color": (NAN, 0.0, 0.0)}, ["color[0]=nan"]),
+        ({"color": [1, 2]}, ["color", "[2]"]),
+        ({"color": "red"}, ["color"]),
         ({"threads": 0}, ["threads=0"]),
         ({"out": np.zeros((2, 64, 64))}, ["out", "float64", "uint8"]),
         ({"out": np.zeros((3, 64, 64), np.uint8)}, ["out", "[3, 64, 64]", "[2, 64, 64]"]),
@@ -281,6 +281,6 @@ def test_a_parent_that_rendered_can_fork_workers_that_render() -> None:
 
 
 def test_arguments_and_tables_need_no_numba() -> None:
-    code = "import sys, natsprites.render_arguments; print(*sorted({'numba', 'torch'} & set(sys.modules)))"
+    code = "import sys, natsprites.rendering.arguments; print(*sorted({'numba', 'torch'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []

@@ -13,12 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from natsprites import rendering_torch as module
-from natsprites.options import SpriteOptions
-from natsprites.rendering import render
-from natsprites.rendering_torch import TorchRenderer, render_torch
-from natsprites.shapes import SHAPES, Outlines
-from temporalpairs.builders.errors import OptionError
+from natsprites.rendering import torch as module
+from natsprites.rendering.options import SpriteOptions
+from natsprites.rendering.renderer import render
+from natsprites.rendering.shapes import SHAPES, Outlines
+from natsprites.rendering.torch import TorchRenderer, render_torch
+from temporalpairs.errors import OptionError
 
 REAL_SPRITES = Path(__file__).parents[1] / ".." / "shared" / "reference" / "sprites.npz"
 FOUR = list(SHAPES)[:4]
@@ -46,10 +46,10 @@ def test_renders_as_the_compiled_renderer(size: int, anti_aliasing: int, device:
         rng.integers(0, 12, n),
     ]
     options: dict[str, Any] = {"size": size, "anti_aliasing": anti_aliasing}
-    colour = rng.integers(0, 256, (n, 3))
-    images = render_torch(*sprites, colour=colour, device=device, **options)
+    color = rng.integers(0, 256, (n, 3))
+    images = render_torch(*sprites, color=color, device=device, **options)
     assert images.device.type == device
-    assert np.array_equal(images.cpu().numpy(), render(*sprites, colour=colour, **options))
+    assert np.array_equal(images.cpu().numpy(), render(*sprites, color=color, **options))
     white = render_torch(*sprites, device=device, **options).cpu().numpy()
     assert np.array_equal(white, render(*sprites, **options))
 
@@ -82,10 +82,10 @@ def test_outlines_of_many_corners_are_counted_in_wider_numbers() -> None:
 def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     sprites = [*rng.uniform(0, 1, (3, 7)), np.zeros(7), np.arange(7)]
-    colour = rng.random((7, 3))
-    whole = render_torch(*sprites, colour=colour, size=16)
+    color = rng.random((7, 3))
+    whole = render_torch(*sprites, color=color, size=16)
     monkeypatch.setattr(module, "_CHUNK_BYTES", 1_500_000)
-    assert torch.equal(render_torch(*sprites, colour=colour, size=16), whole)
+    assert torch.equal(render_torch(*sprites, color=color, size=16), whole)
 
 
 def test_floats_are_the_bytes_divided_by_255() -> None:
@@ -93,8 +93,8 @@ def test_floats_are_the_bytes_divided_by_255() -> None:
     floats = render_torch(*sprites, shapes=FOUR, dtype=torch.float32).numpy()
     assert np.array_equal(floats, render(*sprites)[:, None].astype(np.float32) / 255)
     assert floats.dtype == np.float32
-    colours = render_torch(*sprites, shapes=FOUR, colour=(0, 100, 200), dtype=torch.float32).numpy()
-    assert np.array_equal(colours, render(*sprites, colour=(0, 100, 200)).astype(np.float32) / 255)
+    colors = render_torch(*sprites, shapes=FOUR, color=(0, 100, 200), dtype=torch.float32).numpy()
+    assert np.array_equal(colors, render(*sprites, color=(0, 100, 200)).astype(np.float32) / 255)
 
 
 def test_options_make_the_renderer_whose_codes_are_their_positions() -> None:
@@ -118,6 +118,6 @@ def test_bad_arguments_are_named() -> None:
 
 
 def test_needs_no_numba() -> None:
-    code = "import sys, natsprites.rendering_torch; print('numba' in sys.modules)"
+    code = "import sys, natsprites.rendering.torch; print('numba' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"

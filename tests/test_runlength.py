@@ -15,8 +15,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 from raw import encode, runs_of
 
-from temporalpairs.builders.errors import MaskFormatError
-from temporalpairs.builders.runlength import RunLengths, decode_strings, encode_labels
+from temporalpairs.errors import MaskFormatError
+from temporalpairs.runlength import RunLengths, decode_strings, encode_labels
 
 # pycocotools decodes with an __array__ that NumPy 2 calls outdated.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -227,10 +227,10 @@ from numba import njit
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from kittimasks.cut import CutOptions, cut_video
 from raw import lines_of, random_video
-from temporalpairs.builders import kernels
-from temporalpairs.builders.errors import MaskFormatError, RawDataError
-from temporalpairs.builders.mots import TextVideo
-from temporalpairs.builders.runlength import RunLengths, decode_strings, encode_labels
+from temporalpairs import runlength_kernels as kernels
+from temporalpairs.errors import MaskFormatError, RawDataError
+from temporalpairs.builders.formats.mots import TextVideo
+from temporalpairs.runlength import RunLengths, decode_strings, encode_labels
 from pathlib import Path
 from test_runlength import random_strings
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Laplace, Normal, kl_divergence
 
 from slowvae import Objective, SlowVAE, objective
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 
 REFERENCE = Path(__file__).parents[2] / "shared/reference/slowvae_objective.npz"
 
@@ -44,7 +44,7 @@ def test_the_normal_term_is_the_divergence_from_the_unit_normal() -> None:
     assert terms.normal_entropy.item() == pytest.approx(posterior.entropy().sum(1).mean().item(), rel=1e-5)
 
 
-def test_the_laplace_term_is_the_expected_surprise_about_the_neighbour() -> None:
+def test_the_laplace_term_is_the_expected_surprise_about_the_neighbor() -> None:
     given, rate = drawn(), 3.0
     mu, sigma = given["mu"], (given["logvar"] / 2).exp()
     z = mu + sigma * torch.randn(200_000, *mu.shape, generator=torch.Generator().manual_seed(1))
@@ -72,7 +72,7 @@ def test_the_reconstruction_is_that_of_bernoulli_pixels() -> None:
     assert objective(**given).reconstruction.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_a_longer_window_is_its_pairs_of_neighbours() -> None:
+def test_a_longer_window_is_its_pairs_of_neighbors() -> None:
     given = drawn(frames=9)
     terms = objective(**given, window=3)
     for name in ("reconstruction", "normal_entropy", "cross_entropy_normal"):

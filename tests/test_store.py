@@ -23,9 +23,9 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 from kittimasks.loading import SAMPLE_FOLDER
-from temporalpairs.builders import build_kitti_masks, read_attributes, read_store, write_store, zarr_format
-from temporalpairs.builders.cli import main
-from temporalpairs.builders.errors import (
+from temporalpairs.builders import build_kitti_masks
+from temporalpairs.cli.main import main
+from temporalpairs.errors import (
     NotAStoreError,
     OptionError,
     RawDataError,
@@ -34,8 +34,9 @@ from temporalpairs.builders.errors import (
     StoreNotFoundError,
     StoreVersionError,
 )
-from temporalpairs.builders.sequences import Sequences
-from temporalpairs.builders.store import Store, StoreFormat, store_path
+from temporalpairs.sequences import Sequences
+from temporalpairs.store import Store, StoreFormat, read_attributes, read_store, store_path, write_store
+from temporalpairs.store import zarr as zarr_format
 
 FORMATS: tuple[StoreFormat, ...] = ("zarr", "hdf5")
 SHARD_ROWS = 65_536
@@ -339,7 +340,7 @@ class TestDamage:
 
     @pytest.mark.parametrize(
         ("one", "other"),
-        [("frames/c/0/0", "frames/c/1/0"), ("sequence/window/c/0", "sequence/category/c/0"), ("frames", "factors")],
+        [("frames/c/0/0", "frames/c/1/0"), ("sequence/crop/c/0", "sequence/category/c/0"), ("frames", "factors")],
     )
     def test_exchanged_shards_chunks_and_arrays_are_found(
         self, copied: Callable[[str], Path], one: str, other: str
@@ -585,7 +586,7 @@ class TestCommandLine:
             "y [px], x [px], area [px²]",
             "8 files, 395,910 bytes: instances_txt/0000.txt … instances_txt/0007.txt",
             "min_pixels=30",
-            attributes["licence"],
+            attributes["license"],
             attributes["manifest_sha256"],
             str(built[fmt]),
         ):

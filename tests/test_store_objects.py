@@ -11,10 +11,10 @@ import pytest
 from statistics_made import made_statistics
 
 from natsprites.statistics import to_sequences
-from temporalpairs.builders import read_store, store, write_store
-from temporalpairs.builders.errors import OptionError, StoreCorruptError
-from temporalpairs.builders.sequences import OBJECT_COLUMNS, Objects, Sequences
-from temporalpairs.builders.store import StoreFormat
+from temporalpairs import store
+from temporalpairs.errors import OptionError, StoreCorruptError
+from temporalpairs.sequences import OBJECT_COLUMNS, Objects, Sequences
+from temporalpairs.store import StoreFormat, read_store, write_store
 
 SEQUENCES = to_sequences(made_statistics([12, 1, 30, 0, 18]))
 

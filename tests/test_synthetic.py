@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import kitti_masks_sample as synthetic
 import numpy as np
 import pytest
 from jaxtyping import Bool, Float
 from pycocotools import mask as coco
 from scipy import stats
+from synthesis import generalized_normal
 
 import kittimasks
-from kittimasks import synthetic
-from temporalpairs.builders.errors import OptionError
-from temporalpairs.builders.synthesis import generalised_normal
+from temporalpairs.errors import OptionError
 
 # pycocotools decodes with an __array__ that NumPy 2 calls outdated.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -198,7 +198,7 @@ def test_a_walking_figure_stands_upright_with_its_legs_below(tracks: dict[tuple[
 
 
 def test_motion_is_heavy_tailed(tracks: dict[tuple[int, int], list[Line]]) -> None:
-    """Excess kurtosis of the frame-to-frame steps of the box's centre and of the area."""
+    """Excess kurtosis of the frame-to-frame steps of the box's center and of the area."""
     steps = []
     for (_, object_id), track in tracks.items():
         if object_id // 1000 != PEDESTRIAN:
@@ -214,8 +214,8 @@ def test_motion_is_heavy_tailed(tracks: dict[tuple[int, int], list[Line]]) -> No
 @pytest.mark.parametrize(
     ("shape", "published"), [(synthetic.SHAPE_AREA, 0.455), (synthetic.SHAPE_X, 0.587), (synthetic.SHAPE_Y, 0.694)]
 )
-def test_increments_follow_the_published_generalised_normal(shape: float, published: float) -> None:
-    draws = generalised_normal(np.random.default_rng(0), shape, 0.25, 20_000)
+def test_increments_follow_the_published_generalized_normal(shape: float, published: float) -> None:
+    draws = generalized_normal(np.random.default_rng(0), shape, 0.25, 20_000)
     fitted, _, scale = stats.gennorm.fit(draws, floc=0.0)
     assert fitted == pytest.approx(published, rel=0.05)
     assert scale == pytest.approx(0.25, rel=0.1)

@@ -26,14 +26,13 @@ from kittimasks import KittiMasks, load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites
 from slowvae import Run, SlowVAE, TrainOptions, resume, train, train_seeds
 from slowvae.data import load_data
-from slowvae.errors import RunError, RunNotWrittenError, TrainingDivergedError, TrainingInterrupted
 from slowvae.model import default_decoder, default_encoder
 from slowvae.ranks import Ranks
 from slowvae.runs import CHECKPOINT, CONFIG, LOG, find_runs
-from slowvae.seeds import resume_each, summarise, table
+from slowvae.seeds import resume_each, summarize, table
 from slowvae.steps import TERMS, Step
 from slowvae.training import Session, configure
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError, RunError, RunNotWrittenError, TrainingDivergedError, TrainingInterrupted
 
 FEW: dict[str, Any] = {"batch_size": 8, "log_every": 5, "checkpoint_every": 10, "device": "cpu", "progress": False}
 STEPS = 24  # of three epochs and some batches more
@@ -66,9 +65,9 @@ def assert_equal_runs(one: Run, other: Run) -> None:
     assert torch.equal(a["noise"], b["noise"])
     for name, value in a["network"].items():
         assert torch.equal(value, b["network"][name]), name
-    for number, state in a["optimiser"]["state"].items():
+    for number, state in a["optimizer"]["state"].items():
         for name, value in state.items():
-            assert torch.equal(value, b["optimiser"]["state"][number][name]), (number, name)
+            assert torch.equal(value, b["optimizer"]["state"][number][name]), (number, name)
     logs = one.log(), other.log()
     for name in ("step", "epoch", *TERMS):
         assert np.array_equal(logs[0][name], logs[1][name]), name
@@ -144,7 +143,7 @@ def test_a_killed_run_goes_on_in_a_new_process(masks: KittiMasks, whole: Run, tm
     """Killed between checkpoints: the log has rows that no checkpoint holds."""
     out = tmp_path / "run"
     few = [f"--{name.replace('_', '-')}={value}" for name, value in FEW.items() if name != "progress"]
-    command = [sys.executable, "-c", "from temporalpairs.builders.cli import main; main()", "train"]
+    command = [sys.executable, "-c", "from temporalpairs.cli.main import main; main()", "train"]
     words = ["kitti-masks", f"--source={masks.store}", "--data-seed=3", "--steps=100000", "--no-evaluation", *few]
     started = subprocess.Popen([*command, *words, f"--out={out}"], env=environment(tmp_path))
     try:
@@ -170,15 +169,15 @@ def test_a_row_that_was_cut_off_is_dropped(masks: KittiMasks, whole: Run, tmp_pa
     assert_equal_runs(resume(first.folder, masks, steps=STEPS, device="cpu", progress=False), whole)
 
 
-def test_a_checkpoint_of_another_device_leaves_the_optimiser_its_ways(masks: KittiMasks, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_device_leaves_the_optimizer_its_ways(masks: KittiMasks, tmp_path: Path) -> None:
     made = train(masks, tmp_path / "run", steps=2, **FEW)
     state = made.checkpoint()
-    state["optimiser"]["param_groups"][0].update(capturable=True, fused=None)
+    state["optimizer"]["param_groups"][0].update(capturable=True, fused=None)
     session = Session(masks, made.config, torch.device("cpu"), None, Ranks())
     session.load(state)
-    (group,) = session.update.optimiser.param_groups
+    (group,) = session.update.optimizer.param_groups
     assert (group["capturable"], group["fused"]) == (False, True)
-    assert all(torch.equal(s["step"], torch.tensor(2.0)) for s in session.update.optimiser.state.values())
+    assert all(torch.equal(s["step"], torch.tensor(2.0)) for s in session.update.optimizer.state.values())
 
 
 def test_more_steps_are_what_they_would_have_been(masks: KittiMasks, whole: Run, tmp_path: Path) -> None:
@@ -199,7 +198,7 @@ def test_the_callers_chance_is_left_alone_and_does_not_matter(masks: KittiMasks,
 
 
 def test_a_configuration_repeats_the_run(whole: Run, masks: KittiMasks, tmp_path: Path) -> None:
-    from temporalpairs.builders.cli import main
+    from temporalpairs.cli.main import main
 
     words = ["train", "--config", str(whole.folder / CONFIG), "--out", str(tmp_path / "run"), "--device", "cpu"]
     assert main([*words, "--no-evaluation", "--quiet"]) == 0
@@ -468,7 +467,7 @@ def test_the_log_of_a_run_that_logged_nothing_is_empty(whole: Run, tmp_path: Pat
 
 def test_scores_are_summed_up() -> None:
     scores = [{"a": 1.0, "b": 2.0}, {"a": 3.0}]
-    assert summarise(scores) == {"a": (2.0, pytest.approx(2**0.5)), "b": (2.0, 0.0)}
+    assert summarize(scores) == {"a": (2.0, pytest.approx(2**0.5)), "b": (2.0, 0.0)}
     text = table([0, 5], scores)
     assert "seed 0" in text
     assert "2.0000 ± 1.4142" in text

@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 from raw import SHARED
 from sklearn.feature_selection import mutual_info_regression
 
-from temporalpairs.builders import fits, transition_stats
-from temporalpairs.builders.errors import OptionError
-from temporalpairs.builders.fits import fit_generalised_normal, fit_laplace, fit_normal
-from temporalpairs.builders.sequences import Sequences
-from temporalpairs.builders.store import Store, write_store
-from temporalpairs.builders.transition_plots import plot_joint_transitions, plot_transitions, save_figure
-from temporalpairs.builders.transition_stats import (
+from temporalpairs.errors import OptionError
+from temporalpairs.report import fits
+from temporalpairs.report import transitions as transition_stats
+from temporalpairs.report.fits import fit_generalized_normal, fit_laplace, fit_normal
+from temporalpairs.report.transition_plots import plot_joint_transitions, plot_transitions, save_figure
+from temporalpairs.report.transitions import (
     FACTORS,
     MIN_TRANSITIONS,
     PAIRS,
@@ -31,6 +30,8 @@ from temporalpairs.builders.transition_stats import (
     run_stats,
     transition_statistics,
 )
+from temporalpairs.sequences import Sequences
+from temporalpairs.store import Store, write_store
 
 KITTI = SHARED / "reference" / "kitti_masks_0000-0016.npz"
 SPRITES = SHARED / "reference" / "natural_sprites_transitions.npz"
@@ -50,7 +51,7 @@ def sequences_of(pieces: list[np.ndarray], categories: list[int] | None = None) 
         start=np.cumsum([0, *map(len, pieces)]),
         video=unknown,
         track=unknown,
-        window=unknown,
+        crop=unknown,
         first_frame=unknown,
         category=unknown if categories is None else np.array(categories),
     )
@@ -94,7 +95,7 @@ def test_known_shape_is_found_and_no_fit_of_scipy_is_more_likely(shape: float) -
     rng = np.random.default_rng(round(100 * shape))
     for n in (300, 30_000):
         values = scipy.stats.gennorm.rvs(shape, 2.0, 3.0, size=n, random_state=rng)
-        fit = fit_generalised_normal(values)
+        fit = fit_generalized_normal(values)
         likelihood = scipy.stats.gennorm.logpdf(values, *scipy.stats.gennorm.fit(values)).sum()
         assert fit.log_likelihood >= likelihood - 1e-6 * abs(likelihood)
         assert fit.note == ""
@@ -108,7 +109,7 @@ def test_known_shape_is_found_and_no_fit_of_scipy_is_more_likely(shape: float) -
 @pytest.mark.parametrize("factor", [1e-6, 1e5])
 def test_fit_follows_unit_and_origin(factor: float) -> None:
     values = scipy.stats.gennorm.rvs(0.5, size=2000, random_state=3)
-    fit, other = fit_generalised_normal(values), fit_generalised_normal(factor * values + 7 * factor)
+    fit, other = fit_generalized_normal(values), fit_generalized_normal(factor * values + 7 * factor)
     assert other.shape == pytest.approx(fit.shape, rel=1e-6)
     assert other.location == pytest.approx(factor * (fit.location + 7))
     assert other.scale == pytest.approx(factor * fit.scale, rel=1e-5)
@@ -148,7 +149,7 @@ def test_maximum_is_that_of_an_exhaustive_search(seed: int) -> None:
     profile = n * (np.log(shapes / 2) - log_gamma - (np.log(shapes * least / n) + 1) / shapes)
     tops = np.flatnonzero((profile[1:-1] > profile[:-2]) & (profile[1:-1] > profile[2:])) + 1
     assert len(tops)
-    assert fit_generalised_normal(values).log_likelihood >= profile[tops].max() - 1e-6
+    assert fit_generalized_normal(values).log_likelihood >= profile[tops].max() - 1e-6
 
 
 def test_other_fits_are_those_of_scipy() -> None:
@@ -167,7 +168,7 @@ def test_other_fits_are_those_of_scipy() -> None:
 def test_rounded_values_keep_their_shape(scale: float) -> None:
     """A twentieth or more of equal values leaves the likelihood no maximum, and SciPy finds shapes far off."""
     values = np.rint(scipy.stats.gennorm.rvs(0.444, scale=scale, size=20_000, random_state=0))
-    fit = fit_generalised_normal(values)
+    fit = fit_generalized_normal(values)
     assert fit.shape == pytest.approx(0.444, rel=0.1)
     assert fit.location == 0
     assert "values are equal" in fit.note
@@ -176,10 +177,10 @@ def test_rounded_values_keep_their_shape(scale: float) -> None:
 def test_shapes_beyond_the_bounds_are_told() -> None:
     rng = np.random.default_rng(2)
     spike = np.where(rng.random(3000) < 0.4, 0.0, rng.normal(size=3000))
-    fit = fit_generalised_normal(spike)
+    fit = fit_generalized_normal(spike)
     assert np.isnan([fit.shape, fit.location, fit.scale, fit.log_likelihood, fit.ks_statistic, fit.ks_p]).all()
     assert fit.note.startswith("no maximum of the likelihood: 39.7% of the values are equal")
-    flat = fit_generalised_normal(rng.uniform(-1, 1, size=3000))
+    flat = fit_generalized_normal(rng.uniform(-1, 1, size=3000))
     assert (flat.shape, flat.note) == (fits.MAX_SHAPE, "flatter than the largest shape looked at")
     assert flat.scale == pytest.approx(1, abs=0.02)
 
@@ -189,7 +190,7 @@ def test_no_member_of_the_family_is_more_likely_than_the_fit(seed: int) -> None:
     """Beside a spike of equal values the likelihood has ripples: a fit on one would be worse than a Laplace."""
     rng = np.random.default_rng(seed)
     values = np.where(rng.random(25) < seed / 60, 0.0, rng.normal(size=25))
-    fit = fit_generalised_normal(values)
+    fit = fit_generalized_normal(values)
     if not fit.note:
         best = max(fit_laplace(values).log_likelihood, fit_normal(values).log_likelihood)
         assert fit.log_likelihood >= best - 1e-6
@@ -200,7 +201,7 @@ def test_no_member_of_the_family_is_more_likely_than_the_fit(seed: int) -> None:
 def test_fits_of_real_transitions_are_at_least_as_likely_as_those_of_scipy(made: Any) -> None:
     differences, _ = differences_of(made())
     for values in differences.T:
-        fit = fit_generalised_normal(np.ascontiguousarray(values))
+        fit = fit_generalized_normal(np.ascontiguousarray(values))
         likelihood = scipy.stats.gennorm.logpdf(values, *scipy.stats.gennorm.fit(values)).sum()
         assert fit.log_likelihood >= likelihood - 1e-6 * abs(likelihood)
         assert 0.3 < fit.shape < 1
@@ -347,13 +348,13 @@ def test_csv_gives_back_every_number(tmp_path: Path) -> None:
     ]
     factors = [(group, factor) for group in statistics.groups for factor in group.factors]
     for row, (group, factor) in zip(rows, factors, strict=True):
-        note = factor.note or factor.generalised_normal.note
+        note = factor.note or factor.generalized_normal.note
         assert (int(row["transitions"]), row["unit"], row["note"]) == (group.count, factor.unit, note)
         assert same(row["excess_kurtosis"], factor.excess_kurtosis)
-        for name, fit in zip(("generalised_normal", "laplace", "normal"), factor.fits, strict=True):
+        for name, fit in zip(("generalized_normal", "laplace", "normal"), factor.fits, strict=True):
             for field in ("location", "scale", "log_likelihood", "ks_statistic", "ks_p"):
                 assert same(row[f"{name}_{field}"], getattr(fit, field))
-        assert same(row["generalised_normal_shape"], factor.generalised_normal.shape)
+        assert same(row["generalized_normal_shape"], factor.generalized_normal.shape)
         for one, other in PAIRS:
             if factor.factor in (one, other):
                 (pair,) = (pair for pair in group.pairs if pair.factors == (one, other))
@@ -382,7 +383,7 @@ def test_figures_have_the_axes_they_promise() -> None:
     differences, _ = differences_of(sequences)
     (statistics,) = transition_statistics(sequences, per_category=False).groups
     for ax in grid.ravel():
-        assert [line.get_label() for line in ax.lines] == ["normal", "Laplace", "generalised normal"]
+        assert [line.get_label() for line in ax.lines] == ["normal", "Laplace", "generalized normal"]
     for ax, values, factor in zip(grid[1], differences.T, statistics.factors, strict=True):
         low, high = ax.get_xlim()
         assert low < values.min() < values.max() < high

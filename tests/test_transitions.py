@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statistics_made import REAL_CSV, REAL_TRANSITIONS, made_statistics, needs_real_statistics
 
-from natsprites.released import read_released
+from natsprites.release import read_released
 from natsprites.statistics import from_sequences, to_sequences
 from natsprites.transitions import Bins, Transitions, find_transitions, keep_usual_areas
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 
 LENGTHS = [12, 1, 30, 7, 0, 18, 3, 25]
 
@@ -37,7 +37,7 @@ def test_all_filtered_and_discrete_transitions_are_the_references_as_sets() -> N
     everything = find_transitions(to_sequences(read_released(REAL_CSV)))
     filtered = everything[keep_usual_areas(everything.area)]
     bins = Bins.of(filtered)
-    for kind, transitions in (("raw", everything), ("filtered", filtered), ("discrete", bins.discretise(filtered))):
+    for kind, transitions in (("raw", everything), ("filtered", filtered), ("discrete", bins.discretize(filtered))):
         assert np.array_equal(table(transitions), reference_table(kind)), kind
     with np.load(REAL_TRANSITIONS) as arrays:
         assert np.array_equal(bins.x / 64, arrays["discrete_classes_x"])
@@ -48,18 +48,18 @@ def test_all_filtered_and_discrete_transitions_are_the_references_as_sets() -> N
 
 
 @needs_real_statistics
-def test_the_order_is_object_window_time() -> None:
+def test_the_order_is_object_crop_time() -> None:
     sequences = to_sequences(read_released(REAL_CSV))
     found = find_transitions(sequences)
     first_frame = sequences.first_frame[found.sequence] + found.row - sequences.start[found.sequence]
-    keys = np.stack([found.track, sequences.window[found.sequence], first_frame])
+    keys = np.stack([found.track, sequences.crop[found.sequence], first_frame])
     assert np.array_equal(np.lexsort(keys[::-1]), np.arange(len(found))), "ids ascend in this file"
 
 
 @pytest.mark.parametrize(
     ("window", "step", "min_length"), [(2, 1, 1), (3, 1, 1), (7, 1, 1), (2, 3, 1), (3, 2, 1), (2, 1, 6), (3, 2, 7)]
 )
-def test_a_window_is_frames_of_one_run_of_one_object_in_one_window(window: int, step: int, min_length: int) -> None:
+def test_a_window_is_frames_of_one_run_of_one_object_in_one_crop(window: int, step: int, min_length: int) -> None:
     statistics = made_statistics(LENGTHS)
     sequences = to_sequences(statistics)
     found = find_transitions(sequences, window, step=step, min_length=min_length)
@@ -133,15 +133,15 @@ def test_a_share_that_is_none_is_told(share: float) -> None:
         keep_usual_areas(np.ones((3, 2)), share)
 
 
-def test_discrete_values_are_the_nearest_centres_and_the_lower_of_two() -> None:
+def test_discrete_values_are_the_nearest_centers_and_the_lower_of_two() -> None:
     found = find_transitions(to_sequences(made_statistics([400, 300])))
     bins = Bins.of(found)
-    assert [len(centres) for centres in (bins.x, bins.y, bins.area)] == [32, 32, 6]
-    moved = bins.discretise(found)
+    assert [len(centers) for centers in (bins.x, bins.y, bins.area)] == [32, 32, 6]
+    moved = bins.discretize(found)
     for name in ("x", "y", "area"):
-        centres, before, after = getattr(bins, name), getattr(found, name), getattr(moved, name)
-        width = centres[1] - centres[0]
-        assert np.isin(after, centres).all()
+        centers, before, after = getattr(bins, name), getattr(found, name), getattr(moved, name)
+        width = centers[1] - centers[0]
+        assert np.isin(after, centers).all()
         assert (np.abs(after - before) <= width / 2 + 1e-9).all()
     halfway = Transitions(*(np.array([[0.5, 1.5]]),) * 3, *(np.zeros(1, np.int64),) * 4)
-    assert Bins(*(np.array([0.0, 1.0, 2.0]),) * 3).discretise(halfway).x.tolist() == [[0.0, 1.0]]
+    assert Bins(*(np.array([0.0, 1.0, 2.0]),) * 3).discretize(halfway).x.tolist() == [[0.0, 1.0]]

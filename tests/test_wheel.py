@@ -21,7 +21,8 @@ from kittimasks import KittiMasks, load_kitti_masks
 from natsprites import NaturalSprites, load_natural_sprites, render
 from slowvae import SlowVAE, objective
 from slowvae.metrics import mcc, mig
-from temporalpairs.builders import build_kitti_masks, build_natural_sprites, read_store
+from temporalpairs.builders import build_kitti_masks, build_natural_sprites
+from temporalpairs.store import read_store
 from torch.utils.data import DataLoader
 
 for package in (kittimasks, natsprites, slowvae):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sequences_made import made_sequences
 
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders import ArrayDataset, WindowOptions, Windows, assign_videos, chance
 from temporalpairs.loaders.chance import below, shuffled, words
 from temporalpairs.loaders.one_per_sequence import OnePerSequence

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 from raw import SHARED, encode, runs_of
 
-from temporalpairs.builders import youtube_vis_masks
-from temporalpairs.builders.errors import RawDataError
-from temporalpairs.builders.youtube_vis import YouTubeVisFile, open_youtube_vis
+from temporalpairs.builders.formats import youtube_vis_masks
+from temporalpairs.builders.formats.youtube_vis import YouTubeVisFile, open_youtube_vis
+from temporalpairs.errors import RawDataError
 
 # pycocotools decodes with an __array__ that NumPy 2 calls outdated.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -646,7 +646,7 @@ def test_a_large_file_never_lies_parsed_in_memory(tmp_path):
     small = json.dumps(content())
     script = f"""
 import resource
-from temporalpairs.builders.youtube_vis import open_youtube_vis
+from temporalpairs.builders.formats.youtube_vis import open_youtube_vis
 from pathlib import Path
 path = Path({str(path)!r})
 small = path.with_name("small.json")

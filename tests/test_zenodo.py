@@ -21,9 +21,9 @@ import pytest
 import requests
 from zenodo_server import Fault, ZenodoServer
 
-from temporalpairs.builders import zenodo
-from temporalpairs.builders.errors import DownloadError, OptionError
-from temporalpairs.builders.zenodo import RecordFile, RetryPolicy, download, find_file, record_page
+from temporalpairs.download import zenodo
+from temporalpairs.download.zenodo import RecordFile, RetryPolicy, download, find_file, record_page
+from temporalpairs.errors import DownloadError, OptionError
 
 RECORD = 3931823
 NAME = "kitti.pickle"
@@ -99,7 +99,7 @@ def by_hand(error, folder, server):
 def test_each_shape_of_the_metadata_leads_to_the_file(serve, tmp_path, waits, patient, shape):
     serve(shape=shape, files={"other.csv": b"frame,id", NAME: DATA})
     file = find(tmp_path, policy=patient)
-    assert (file.record, file.name, file.size, file.md5, file.licence) == (RECORD, NAME, len(DATA), MD5, "cc-by-4.0")
+    assert (file.record, file.name, file.size, file.md5, file.license) == (RECORD, NAME, len(DATA), MD5, "cc-by-4.0")
     assert download(file, tmp_path, policy=patient).read_bytes() == DATA
     assert waits == []  # although every answer, good ones too, carries Zenodo's Retry-After: 59
 
@@ -190,7 +190,7 @@ def test_a_name_that_needs_quoting_is_found_and_fetched(serve, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "licence"),
+    ("given", "license"),
     [
         ({"id": "cc-by-nc-sa-3.0"}, "cc-by-nc-sa-3.0"),
         ("CC-BY-4.0", "CC-BY-4.0"),
@@ -201,9 +201,9 @@ def test_a_name_that_needs_quoting_is_found_and_fetched(serve, tmp_path):
         (7, None),
     ],
 )
-def test_the_licence_is_told_where_it_is_given(serve, tmp_path, given, licence):
-    serve(licence=given)
-    assert find(tmp_path).licence == licence
+def test_the_license_is_told_where_it_is_given(serve, tmp_path, given, license):
+    serve(license=given)
+    assert find(tmp_path).license == license
 
 
 def test_a_missing_name_is_told_with_those_that_exist(serve, tmp_path):
@@ -558,7 +558,7 @@ def test_an_open_part_is_made_private(serve, tmp_path):
 def test_ctrl_c_leaves_the_part_for_the_next_call(serve, tmp_path):
     server = serve(Fault("slow", after=100_000, pause=0.2))
     script = (
-        "import signal, sys; from pathlib import Path; from temporalpairs.builders.zenodo import download, find_file\n"
+        "import signal, sys; from pathlib import Path; from temporalpairs.download.zenodo import download, find_file\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore SIGINT
         f"folder = Path(sys.argv[1]); download(find_file({RECORD}, {NAME!r}, folder=folder), folder)"
     )
@@ -760,7 +760,7 @@ def test_no_progress_bar_is_shown_off_a_terminal_or_where_none_is_wanted(serve, 
 
 
 def test_the_module_is_cheap_to_import():
-    script = "import sys, temporalpairs.builders.zenodo; print({'torch', 'zarr', 'numba'} & set(sys.modules))"
+    script = "import sys, temporalpairs.download.zenodo; print({'torch', 'zarr', 'numba'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from kittimasks import KittiMasks
-from temporalpairs.builders import read_store, write_store
-from temporalpairs.builders.sequences import PACKED_BYTES
+from temporalpairs.sequences import PACKED_BYTES
+from temporalpairs.store import read_store, write_store
 
 LARGE = 160_000  # frames: 82 MB
 SMALL = 4_000

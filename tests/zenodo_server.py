@@ -102,7 +102,7 @@ class ZenodoServer:
         links: where the links of the metadata lead; by default to this server. A byte-for-byte mirror of Zenodo has
             "https://zenodo.org" here.
         patch: keys to set in (or, with the value ..., to drop from) each file's metadata.
-        licence: what the metadata have as the record's licence.
+        license: what the metadata have as the record's license.
         content_ranges: whether /api/…/content honours Range, which Zenodo's did not in 2026 (zenodo/zenodo#2593).
         clock: seconds by which the server's clock is ahead.
         port: the port, 0 for any that is free.
@@ -120,7 +120,7 @@ class ZenodoServer:
         faults: Sequence[Fault] = (),
         links: str | None = None,
         patch: Mapping[str, object] | None = None,
-        licence: object = None,
+        license: object = None,
         content_ranges: bool = True,
         clock: float = 0.0,
         port: int = 0,
@@ -129,7 +129,7 @@ class ZenodoServer:
         self.record = record
         self.shape = shape
         self.patch = dict(patch or {})
-        self.licence = licence if licence is not None else {"id": "cc-by-4.0"}
+        self.license = license if license is not None else {"id": "cc-by-4.0"}
         self.content_ranges = content_ranges
         self.clock = clock
         self.requests: list[Request] = []
@@ -186,7 +186,7 @@ class ZenodoServer:
         elif self.shape == "entries-inline":
             files = {**listed, "count": len(entries), "entries": {entry["key"]: entry for entry in entries}}
         about: dict[str, object] = {"title": "KITTI Masks", "publication_date": "2020-07-06"}
-        about |= {"rights": self.licence} if isinstance(self.licence, list) else {"license": self.licence}
+        about |= {"rights": self.license} if isinstance(self.license, list) else {"license": self.license}
         return {"id": self.record, "metadata": about, "files": files}
 
     def _entry(self, name: str, data: bytes, wrong_md5: bool) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def _handler(zenodo: ZenodoServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
         def date_time_string(self, timestamp: float | None = None) -> str:

@@ -47,25 +47,25 @@ def main() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(2), nn.Linear(64 * 64, 32), nn.ReLU(), nn.Linear(32, 3)).to(device)
     model = DistributedDataParallel(network)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     if arguments.plain:
-        step, seen = 0, train_plainly(model, optimiser, masks, arguments.steps, device)
+        step, seen = 0, train_plainly(model, optimizer, masks, arguments.steps, device)
     else:
         loader = PairLoader(masks, BATCH_SIZE, seed=0, device=device, rank=rank, world_size=world_size)
         step = 0
         if arguments.checkpoint and arguments.checkpoint.exists():
             saved = torch.load(arguments.checkpoint, weights_only=True, map_location=device)
             network.load_state_dict(saved["model"])
-            optimiser.load_state_dict(saved["optimiser"])
+            optimizer.load_state_dict(saved["optimizer"])
             loader.load_state_dict(saved["loader"])  # on all ranks the same
             step = saved["step"]
         first = step
         while step < arguments.steps:
-            step += train(model, optimiser, loader, arguments.steps - step)
+            step += train(model, optimizer, loader, arguments.steps - step)
         seen = step - first
         if arguments.checkpoint and rank == 0:
-            parts = {"model": network.state_dict(), "optimiser": optimiser.state_dict()}
+            parts = {"model": network.state_dict(), "optimizer": optimizer.state_dict()}
             torch.save({**parts, "loader": loader.state_dict(), "step": step}, arguments.checkpoint)
 
     print(f"rank {rank} of {world_size}: {seen} steps, weights sum to {sum(p.sum() for p in model.parameters()):.6f}")
@@ -73,15 +73,15 @@ def main() -> None:
 
 
 def train(
-    model: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterable[tuple[Tensor, Tensor]], steps: int
+    model: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterable[tuple[Tensor, Tensor]], steps: int
 ) -> int:
     """Train on an epoch, or on the first steps of it, and return how many there were."""
     done = 0
     for frames, factors in batches:
         loss = nn.functional.mse_loss(model(frames), factors / 64)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # the ranks average their gradients here, so each must have as many batches as the others
-        optimiser.step()
+        optimizer.step()
         done += 1
         if done == steps:
             break
@@ -89,7 +89,7 @@ def train(
 
 
 def train_plainly(
-    model: nn.Module, optimiser: torch.optim.Optimizer, masks: KittiMasks, steps: int, device: torch.device
+    model: nn.Module, optimizer: torch.optim.Optimizer, masks: KittiMasks, steps: int, device: torch.device
 ) -> int:
     """Train with PyTorch's own loader: the sampler deals out the indices, the dataset draws the frame distances."""
     sampler = DistributedSampler(masks, shuffle=True, seed=0, drop_last=True)
@@ -99,7 +99,7 @@ def train_plainly(
         sampler.set_epoch(epoch)  # another order …
         masks.set_epoch(epoch)  # … and other frame distances; the workers see it
         moved = ((frames.to(device), factors.to(device)) for frames, factors in loader)
-        done += train(model, optimiser, moved, steps - done)
+        done += train(model, optimizer, moved, steps - done)
         epoch += 1
     return done
 

@@ -29,8 +29,8 @@ else:
 @compiled
 def step(weights: Any, frames: Any, factors: Any) -> tuple[Any, Any]:
     """Predict where the sprite is from how much of it each row and column has; return better weights and the loss."""
-    grey = frames.mean(axis=2).reshape(-1, 64, 64)  # both frames of a pair are examples
-    seen = xp.concatenate([grey.mean(axis=1), grey.mean(axis=2)], axis=1)
+    gray = frames.mean(axis=2).reshape(-1, 64, 64)  # both frames of a pair are examples
+    seen = xp.concatenate([gray.mean(axis=1), gray.mean(axis=2)], axis=1)
     error = seen @ weights - factors[..., :2].reshape(-1, 2)  # x, y
     return weights - 0.1 * seen.T @ error / len(seen), (error**2).mean()
 

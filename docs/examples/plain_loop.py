@@ -31,13 +31,13 @@ def main() -> None:
 
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(2), nn.Linear(64 * 64, 32), nn.ReLU(), nn.Linear(32, 3)).to(device)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     step = 0
     if arguments.checkpoint and arguments.checkpoint.exists():
         saved = torch.load(arguments.checkpoint, weights_only=True)
         model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
+        optimizer.load_state_dict(saved["optimizer"])
         loader.load_state_dict(saved["loader"])  # the rest of the epoch is what it would have been
         step = saved["step"]
 
@@ -46,9 +46,9 @@ def main() -> None:
         # A loop that ends is followed by the next epoch, in another order and with other frame distances.
         for frames, factors in loader:  # [64, 2, 1, 64, 64] and [64, 2, 3]: y, x, area in pixels
             loss = nn.functional.mse_loss(model(frames), factors / 64)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             step += 1
             if step == arguments.steps:
                 break
@@ -57,7 +57,7 @@ def main() -> None:
         torch.save(
             {
                 "model": model.state_dict(),
-                "optimiser": optimiser.state_dict(),
+                "optimizer": optimizer.state_dict(),
                 "loader": loader.state_dict(),  # behind the batch that the loop has just had
                 "step": step,
             },

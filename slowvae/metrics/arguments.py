@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64, Num
 
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 
 MIN_ROWS = 2  # fewer have no variance
 _LARGEST = float(np.finfo(np.float32).max)  # scikit-learn's trees hold codes as float32

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64, Num
 
 from slowvae.metrics.arguments import checked_scored
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 
 Correlation = Literal["spearman", "pearson"]
 
@@ -83,12 +83,12 @@ def mcc(
 
 
 def _directions(values: Num[np.ndarray, "n columns"]) -> Float64[np.ndarray, "n columns"]:
-    """Centre the columns and scale them to length 1; those that are constant become 0."""
-    centred = values - values.mean(axis=0, dtype=np.float64)
+    """Center the columns and scale them to length 1; those that are constant become 0."""
+    centerd = values - values.mean(axis=0, dtype=np.float64)
     # The mean of equal numbers can miss them by a rounding, which would then count as variation.
-    centred[:, np.ptp(values, axis=0) == 0] = 0
-    largest = np.abs(centred).max(axis=0)
-    centred /= np.where(largest > 0, largest, 1)  # the squares of tiny numbers would vanish
-    length = np.linalg.norm(centred, axis=0)
-    directions: Float64[np.ndarray, "n columns"] = centred / np.where(length > 0, length, 1)
+    centerd[:, np.ptp(values, axis=0) == 0] = 0
+    largest = np.abs(centerd).max(axis=0)
+    centerd /= np.where(largest > 0, largest, 1)  # the squares of tiny numbers would vanish
+    length = np.linalg.norm(centerd, axis=0)
+    directions: Float64[np.ndarray, "n columns"] = centerd / np.where(length > 0, length, 1)
     return directions

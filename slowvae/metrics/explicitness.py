@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64, Int64, Num
 from slowvae.metrics.arguments import checked_bins, checked_split, constant_factor
 from slowvae.metrics.classifiers import fit, logistic_regression
 from slowvae.metrics.information import BINS, binned, mutual_information
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 
 
 @dataclass(frozen=True, slots=True, eq=False)

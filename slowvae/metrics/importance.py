@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -10,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, Float64, Num
 
 from slowvae.metrics.arguments import Split, checked_split
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
+from temporalpairs.parallel import cores
 
 _UNIFORM = 1e-11  # added to importances, so that a row or column of zeros has an entropy (disentanglement_lib, dci.py)
 
@@ -79,7 +79,7 @@ def dci(
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs={jobs}: give at least 1.")
     split = checked_split(codes, factors, codes_test, factors_test, min_codes=2, min_factors=2)
-    importance, accuracies = _fit(split, seed, jobs or _processors())
+    importance, accuracies = _fit(split, seed, jobs or cores())
     by_code = 1 - entropy(importance + _UNIFORM, base=importance.shape[1], axis=1)
     by_factor = 1 - entropy(importance + _UNIFORM, base=importance.shape[0], axis=0)
     weights = importance if importance.any() else np.ones_like(importance)
@@ -107,7 +107,3 @@ def _fit(
         fitted = dict(zip(ordered, pool.map(fit_one, ordered), strict=True))
     importance = np.stack([fitted[column][0] for column in columns], axis=1)
     return importance, np.array([fitted[column][1] for column in columns])
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,7 +15,7 @@ from numpy.random import Generator, RandomState
 
 from slowvae.metrics.arguments import checked_codes
 from slowvae.metrics.classifiers import fit, logistic_regression
-from temporalpairs.builders.errors import OptionError
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders.ground_truth import Observations, integers
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Encode = Callable[[Observations], Float[np.ndarray, "n codes"]]
 
-_AT_ONCE = 4096  # observations encoded in one call: 200 MB of 64 × 64 images in colour
+_AT_ONCE = 4096  # observations encoded in one call: 200 MB of 64 × 64 images in color
 
 
 @dataclass(frozen=True, slots=True, eq=False)

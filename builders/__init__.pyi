@@ -1,0 +1,2 @@
+from .recipes import build_kitti_masks as build_kitti_masks
+from .recipes import build_natural_sprites as build_natural_sprites

@@ -1,0 +1,1 @@
+"""The command line, ``temporal-pairs``, one module a command."""

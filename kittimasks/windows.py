@@ -1,0 +1,40 @@
+"""Which windows of a KITTI Masks store a dataset serves; nothing here needs PyTorch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int64
+
+from kittimasks.card import FACTS
+from temporalpairs.errors import WrongStoreError
+from temporalpairs.loaders.one_per_sequence import OnePerSequence
+from temporalpairs.loaders.splits import choose
+from temporalpairs.loaders.windows import Windows
+
+if TYPE_CHECKING:
+    from temporalpairs.loaders.options import WindowOptions
+    from temporalpairs.loaders.source import WindowSource
+    from temporalpairs.loaders.splits import Split
+    from temporalpairs.store import Store
+
+
+def choose_windows(
+    store: Store, split: Split, options: WindowOptions
+) -> tuple[Int64[np.ndarray, "chosen"], WindowSource]:
+    """Return the indices of a split's sequences and their windows.
+
+    Raises:
+        WrongStoreError: the store holds another dataset.
+        OptionError: an option does not fit, or nothing fits it.
+    """
+    if store.attributes["dataset"] != FACTS.dataset:
+        raise WrongStoreError(
+            store.path, f"it holds {store.attributes['title']}, not {FACTS.title}", f"a {FACTS.title} store"
+        )
+    chosen = choose(store.sequences, store.attributes["videos"], split)
+    windows = Windows.of(store.sequences, chosen, options)
+    if not options.one_per_sequence:
+        return chosen, windows
+    return chosen, OnePerSequence.of(windows, windows.last.astype(np.int64), options.seed)

@@ -1,0 +1,15 @@
+from .array_loader import ArrayLoader as ArrayLoader
+from .arrays import ArrayDataset as ArrayDataset
+from .arrays import ArraySample as ArraySample
+from .dataset import Sample as Sample
+from .dataset import WindowDataset as WindowDataset
+from .info import DatasetInfo as DatasetInfo
+from .masks_on_device import unpack_masks as unpack_masks
+from .options import WindowOptions as WindowOptions
+from .pair_loader import PairLoader as PairLoader
+from .pair_loader import interleave as interleave
+from .sequence import Sequence as Sequence
+from .sequence import SequenceView as SequenceView
+from .source import WindowSource as WindowSource
+from .splits import assign_videos as assign_videos
+from .windows import Windows as Windows

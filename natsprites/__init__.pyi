@@ -1,0 +1,11 @@
+from .dataset import NaturalSprites as NaturalSprites
+from .loading import load_natural_sprites as load_natural_sprites
+from .loading import load_sprite_arrays as load_sprite_arrays
+from .measure import MeasureOptions as MeasureOptions
+from .measure import measure_track as measure_track
+from .rendering.options import SpriteOptions as SpriteOptions
+from .rendering.renderer import Renderer as Renderer
+from .rendering.renderer import render as render
+from .rendering.torch import TorchRenderer as TorchRenderer
+from .rendering.torch import render_torch as render_torch
+from .transitions import Transitions as Transitions

@@ -1,0 +1,85 @@
+"""What Natural Sprites is and what a store of it says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from temporalpairs.store import manifest as edition
+from temporalpairs.store.manifest import PAPER, SYNTHETIC_LICENSE, DatasetFacts, Edition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from temporalpairs.tracks import SourceFile
+
+RECORD = 3948069  # Zenodo
+RELEASED_FILENAME = "downscale_keepaspect.csv"
+PUBLISHED_TRANSITIONS = 234_652  # neighboring frames of one object in one crop (Klindt et al. 2021)
+PUBLISHED_FILTERED = 207_794  # those that the 10 % area filter leaves (Klindt et al. 2021)
+
+YOUTUBE_VIS_LICENSE = "CC BY 4.0 (that of the YouTube-VIS annotations)"
+YOUTUBE_VIS_PAPER = """\
+@inproceedings{yang2019video,
+  title     = {Video Instance Segmentation},
+  author    = {Yang, Linjie and Fan, Yuchen and Xu, Ning},
+  booktitle = {IEEE/CVF International Conference on Computer Vision (ICCV)},
+  year      = {2019}
+}
+"""
+
+# The categories of YouTube-VIS 2019, whose ids the released file has; they are numbered from 1.
+CATEGORIES_2019 = (
+    "person", "giant_panda", "lizard", "parrot", "skateboard", "sedan", "ape", "dog", "snake", "monkey", "hand",
+    "rabbit", "duck", "cat", "cow", "fish", "train", "horse", "turtle", "bear", "motorbike", "giraffe", "leopard",
+    "fox", "deer", "owl", "surfboard", "airplane", "truck", "zebra", "tiger", "elephant", "snowboard", "boat", "shark",
+    "mouse", "frog", "eagle", "earless_seal", "tennis_racket",
+)  # fmt: skip
+
+FACTS = DatasetFacts(
+    dataset="natural-sprites",
+    title="Natural Sprites",
+    homepage=f"https://doi.org/10.5281/zenodo.{RECORD}",
+    citation=f"{PAPER}\n{YOUTUBE_VIS_PAPER}",
+    factor_names=("y", "x", "area"),
+    factor_units=("px", "px", "px²"),
+)
+
+BUILT = Edition(
+    "built from raw annotations",
+    "that of the annotations; YouTube-VIS: CC BY 4.0",
+)
+SYNTHETIC = Edition(
+    "synthetic sample",
+    SYNTHETIC_LICENSE,
+    notes="Synthetic: drawn by natural_sprites_sample in the format of YouTube-VIS. No real video is in it.",
+    synthetic=True,
+)
+
+
+def attributes(
+    which: Edition,
+    *,
+    image_shape: Sequence[int] | None,
+    crop_columns: Sequence[int],
+    categories: Mapping[int, str],
+    videos: Sequence[str],
+    sources: Sequence[SourceFile],
+    builder: dict[str, Any],
+) -> dict[str, Any]:
+    """Put together the attributes of a Natural Sprites store.
+
+    Args:
+        which: the edition.
+        image_shape: height and width of a crop; None where crops are whole images of any size.
+        crop_columns: first column of each crop in the shrunk image.
+        categories: name of each category id.
+        videos: name of each video.
+        sources: the raw files.
+        builder: what built the store, and with which options.
+    """
+    shared = edition.attributes(FACTS, which, image_shape=image_shape, videos=videos, sources=sources, builder=builder)
+    return {
+        **shared,
+        "crop_columns": list(crop_columns),
+        "categories": {str(number): name for number, name in sorted(categories.items())},
+    }

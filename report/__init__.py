@@ -1,0 +1,1 @@
+"""What people look at: pictures, statistics and pages of stores and runs."""

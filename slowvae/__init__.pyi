@@ -1,0 +1,10 @@
+from .evaluation import Evaluation as Evaluation
+from .evaluation import evaluate as evaluate
+from .model import SlowVAE as SlowVAE
+from .objectives import Objective as Objective
+from .objectives import objective as objective
+from .options import TrainOptions as TrainOptions
+from .runs import Run as Run
+from .seeds import train_seeds as train_seeds
+from .training import resume as resume
+from .training import train as train

@@ -1,0 +1,1 @@
+"""Published files: fetched from Zenodo, checked, and kept as stores in a cache folder."""

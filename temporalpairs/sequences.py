@@ -1,0 +1,94 @@
+"""Sequences in memory, as a store keeps them: all frames one after the other, and a table of where each begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int64, UInt8
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TABLE_COLUMNS = ("video", "track", "crop", "first_frame", "category")
+OBJECT_COLUMNS = ("video", "track", "category", "length", "hidden")
+SIDE = 64  # rows and columns of a mask
+PACKED_BYTES = SIDE * SIDE // 8  # of a bit-packed mask
+UNKNOWN = -1  # in a column of the table: the source does not say
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objects:
+    """The annotated objects that sequences were cut from, those that gave none included.
+
+    Attributes:
+        video: index of the video in the build, or -1 where the source does not say.
+        track: the object's id within its video; with the video it names the object.
+        category: the object's category id.
+        length: frames that the object's annotation spans, those without a mask included.
+        hidden: object and frame of the masks that no sequence shows, because nothing was left of them.
+    """
+
+    video: Int64[np.ndarray, "objects"]
+    track: Int64[np.ndarray, "objects"]
+    category: Int64[np.ndarray, "objects"]
+    length: Int64[np.ndarray, "objects"]
+    hidden: Int64[np.ndarray, "hidden 2"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sequences:
+    """Runs of consecutive frames.
+
+    Attributes:
+        frames: bit-packed 64×64 masks (`numpy.packbits` of the row-major image), or images of one byte a pixel and
+            channel [channels, height, width], or None where the dataset has none.
+        factors: float32 or float64, one row a frame; positions and sizes as the dataset defines them.
+        start: first row of each sequence; the last entry is the number of rows.
+        video: index of the video in the build, or -1 where the source does not say.
+        track: the object's id within its video, or -1.
+        crop: index of the crop of the image, from the left, or -1.
+        first_frame: the source's number of the first frame, or -1.
+        category: the object's category id, or -1.
+        objects: what the sequences are of, or None where that is not kept.
+    """
+
+    frames: UInt8[np.ndarray, "rows bytes"] | None
+    factors: Float[np.ndarray, "rows factors"]
+    start: Int64[np.ndarray, "borders"]
+    video: Int64[np.ndarray, "sequences"]
+    track: Int64[np.ndarray, "sequences"]
+    crop: Int64[np.ndarray, "sequences"]
+    first_frame: Int64[np.ndarray, "sequences"]
+    category: Int64[np.ndarray, "sequences"]
+    objects: Objects | None = None
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, "sequences"]:
+        """Frames of each sequence."""
+        return np.diff(self.start)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Sequences]) -> Sequences:
+        """Join the sequences of several videos; part i becomes video i."""
+        offsets = np.cumsum([0] + [len(part.factors) for part in parts])
+        frames = [part.frames for part in parts if part.frames is not None]
+        track, crop, first_frame, category = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in TABLE_COLUMNS[1:]
+        )
+        return cls(
+            frames=np.concatenate(frames) if frames else None,
+            factors=np.concatenate([part.factors for part in parts]),
+            start=np.concatenate(
+                [part.start[:-1] + o for part, o in zip(parts, offsets, strict=False)] + [offsets[-1:]]
+            ),
+            video=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+            track=track,
+            crop=crop,
+            first_frame=first_frame,
+            category=category,
+        )

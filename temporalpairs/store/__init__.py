@@ -1,0 +1,272 @@
+"""The store: one schema for both datasets, as a zarr v3 folder or an HDF5 file, checked whenever it is read.
+
+`write_store` publishes atomically; `read_store` returns a store whose every array has the SHA-256 that its manifest
+states, or raises. DATASETS.md lists arrays and attributes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from temporalpairs.errors import (
+    NotAStoreError,
+    OptionError,
+    StoreCorruptError,
+    StoreError,
+    StoreNotFoundError,
+    StoreVersionError,
+)
+from temporalpairs.sequences import OBJECT_COLUMNS, TABLE_COLUMNS, Objects, Sequences
+from temporalpairs.store import hdf5 as hdf5_format
+from temporalpairs.store import zarr as zarr_format
+from temporalpairs.store.atomic import publishing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from types import ModuleType
+
+SCHEMA_VERSION = 1
+
+StoreFormat = Literal["zarr", "hdf5"]
+_SUFFIXES: dict[StoreFormat, str] = {"zarr": ".zarr", "hdf5": ".h5"}
+_MODULES: dict[StoreFormat, ModuleType] = {"zarr": zarr_format, "hdf5": hdf5_format}
+_MANIFEST_DIGEST = "manifest_sha256"
+
+Attributes = dict[str, Any]
+"""What a store says of itself: JSON values under text keys."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """A store that was read whole and found intact.
+
+    Attributes:
+        path: where it lies.
+        attributes: its manifest; see DATASETS.md.
+        sequences: its arrays.
+    """
+
+    path: Path
+    attributes: Attributes
+    sequences: Sequences
+
+
+def store_path(out: str | Path, format: StoreFormat | None = None) -> tuple[Path, StoreFormat]:
+    """Settle the path and the format of a new store.
+
+    Args:
+        out: the path; a missing ``.zarr`` or ``.h5`` is added.
+        format: by default what the suffix says, and zarr without one.
+
+    Raises:
+        OptionError: the format is unknown or contradicts the suffix.
+    """
+    out = Path(out)
+    by_suffix = {suffix: name for name, suffix in _SUFFIXES.items()}.get(out.suffix)
+    format = format or by_suffix or "zarr"
+    if format not in _SUFFIXES:
+        raise OptionError(f"format={format!r} is unknown; the formats are {', '.join(_SUFFIXES)}.")
+    if by_suffix is None:
+        return out.with_name(out.name + _SUFFIXES[format]), format
+    if by_suffix != format:
+        raise OptionError(f"{out} ends in {out.suffix}, but format={format!r} was asked for; drop one of the two.")
+    return out, format
+
+
+def write_store(
+    out: str | Path, sequences: Sequences, attributes: Attributes, format: StoreFormat | None = None
+) -> Path:
+    """Write a store and publish it atomically.
+
+    Args:
+        out: its path; a missing suffix is added.
+        sequences: the arrays.
+        attributes: title, license and so on; schema version, counts and digests are added here.
+        format: by default what the suffix says, and zarr without one.
+
+    Returns:
+        The path of the store.
+
+    Raises:
+        OptionError: the format is unknown or contradicts the suffix, or there are no sequences, or they do not fit.
+        StoreExistsError: there is something at the path.
+        StoreError: the disk is full, or the folder is not writable.
+    """
+    path, format = store_path(out, format)
+    if not len(sequences):
+        raise OptionError(f"{path} was not written: there is not one sequence to put into it.")
+    arrays = _arrays(sequences)
+    if not _fit(arrays):
+        raise OptionError(f"{path} was not written: the arrays of these sequences do not fit together; see Sequences.")
+    manifest = _manifest(sequences, arrays, attributes)
+    remedy = "Look at the free space and the permissions there, then build again."
+    with _telling_system_errors(path, "could not be written", remedy), publishing(path) as built:
+        _MODULES[format].write(built, arrays, manifest)
+    return path
+
+
+def read_store(path: str | Path) -> Store:
+    """Read a store into memory and check all of it.
+
+    Raises:
+        StoreNotFoundError: there is nothing at the path.
+        NotAStoreError: something else is there.
+        StoreVersionError: the store was written by a later version of this package.
+        StoreCorruptError: the store is damaged or incomplete.
+        StoreError: the system does not let it be read.
+    """
+    path = Path(path)
+    attributes = read_attributes(path)
+    described = attributes["arrays"]
+    with _reading(path):
+        arrays = _module_of(path).read(path, described)
+    for name, array in arrays.items():
+        if _digest(array) != described[name]["sha256"]:
+            raise StoreCorruptError(path, f"array {name!r} is damaged (SHA-256 differs from the manifest)")
+    return Store(path, attributes, _sequences(path, arrays))
+
+
+def read_attributes(path: str | Path) -> Attributes:
+    """Read and check the manifest of a store, and none of its arrays.
+
+    Raises:
+        StoreError: as `read_store`.
+    """
+    path = Path(path)
+    with _reading(path):
+        if not path.exists():
+            raise StoreNotFoundError(path)
+        attributes: Attributes = _module_of(path).read_attributes(path)
+    found = attributes.get("schema_version")
+    if "schema_version" not in attributes or _MANIFEST_DIGEST not in attributes:  # every version has these two
+        raise NotAStoreError(path, "its attributes are not those of one")
+    if isinstance(found, int) and found > SCHEMA_VERSION:
+        raise StoreVersionError(path, found, SCHEMA_VERSION)
+    if found != SCHEMA_VERSION or _manifest_digest(attributes) != attributes.get(_MANIFEST_DIGEST):
+        raise StoreCorruptError(path, "its attributes are damaged (SHA-256 differs from the manifest)")
+    return attributes
+
+
+def _module_of(path: Path) -> ModuleType:
+    if path.is_dir():
+        return zarr_format
+    if path.is_file():
+        return hdf5_format
+    raise NotAStoreError(path, "neither a folder nor a file")
+
+
+def _reading(path: Path) -> AbstractContextManager[None]:
+    return _telling_system_errors(path, "cannot be read", "Look at its permissions and at the disk, then try again.")
+
+
+@contextmanager
+def _telling_system_errors(path: Path, problem: str, remedy: str) -> Iterator[None]:
+    """Turn what the operating system refuses into an error that names the store."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(path, f"{problem} ({error.strerror or error})", remedy) from error
+
+
+def _arrays(sequences: Sequences) -> dict[str, np.ndarray]:
+    arrays = {} if sequences.frames is None else {"frames": sequences.frames}
+    arrays |= {"factors": sequences.factors, "sequence/start": sequences.start}
+    arrays |= {f"sequence/{name}": getattr(sequences, name) for name in TABLE_COLUMNS}
+    if sequences.objects is not None:
+        arrays |= {f"object/{name}": getattr(sequences.objects, name) for name in OBJECT_COLUMNS}
+    return {name: np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for name, array in arrays.items()}
+
+
+def _sequences(path: Path, arrays: dict[str, np.ndarray]) -> Sequences:
+    columns = {name: f"sequence/{name}" for name in ("start", *TABLE_COLUMNS)}
+    of_objects = {name: f"object/{name}" for name in OBJECT_COLUMNS}
+    if not arrays.keys() >= {"factors", *columns.values()}:
+        raise StoreCorruptError(path, "an array that every store has is missing from its manifest")
+    if arrays.keys() & of_objects.values() and not arrays.keys() >= set(of_objects.values()):
+        raise StoreCorruptError(path, "an array about its objects is missing from its manifest")
+    if not _fit(arrays):
+        raise StoreCorruptError(path, "its arrays do not fit together")
+    table = {name: arrays[key] for name, key in columns.items()}
+    objects = {name: arrays[key] for name, key in of_objects.items() if key in arrays}
+    return Sequences(
+        frames=arrays.get("frames"),
+        factors=arrays["factors"],
+        **table,
+        objects=Objects(**objects) if objects else None,
+    )
+
+
+def _fit(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether the arrays agree about the number of frames and of sequences, and no sequence is empty."""
+    start, factors, frames = arrays["sequence/start"], arrays["factors"], arrays.get("frames")
+    return (
+        start.ndim == 1
+        and len(start) > 1
+        and start[0] == 0
+        and start[-1] == len(factors)
+        and bool(np.all(np.diff(start) > 0))
+        and all(arrays[f"sequence/{name}"].shape == (len(start) - 1,) for name in TABLE_COLUMNS)
+        and (frames is None or (frames.ndim == 2 and len(frames) == len(factors)))
+        and ("object/length" not in arrays or _objects_fit(arrays))
+    )
+
+
+def _objects_fit(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether every sequence is of a listed object and lies, like every hidden mask, within that object's frames."""
+    start, length, hidden = arrays["sequence/start"], arrays["object/length"], arrays["object/hidden"]
+    columns = [arrays[f"object/{name}"] for name in OBJECT_COLUMNS if name != "hidden"]
+    if length.ndim != 1 or any(c.shape != length.shape for c in columns) or hidden.shape != (len(hidden), 2):
+        return False
+    number = {key: i for i, key in enumerate(zip(*(c.tolist() for c in columns[:2]), strict=True))}
+    keys = zip(arrays["sequence/video"].tolist(), arrays["sequence/track"].tolist(), strict=True)
+    owner = np.array([number.get(key, -1) for key in keys])
+    first = arrays["sequence/first_frame"]
+    return (
+        len(number) == len(length)
+        and bool(np.all(owner >= 0))
+        and bool(np.all((first >= 0) & (first + np.diff(start) <= length[owner])))
+        and bool(np.all((hidden[:, 0] >= 0) & (hidden[:, 0] < len(length))))
+        and bool(np.all((hidden[:, 1] >= 0) & (hidden[:, 1] < length[hidden[:, 0].clip(0, len(length) - 1)])))
+    )
+
+
+def _manifest(sequences: Sequences, arrays: dict[str, np.ndarray], attributes: Attributes) -> Attributes:
+    known = sequences.track >= 0
+    tracks = np.unique(np.stack([sequences.video, sequences.track], axis=1)[known], axis=0)
+    manifest: Attributes = {
+        "schema_version": SCHEMA_VERSION,
+        **attributes,
+        "package_version": version("temporal-pairs"),
+        "counts": {
+            "videos": len(np.unique(sequences.video[sequences.video >= 0])),
+            "tracks": len(tracks),
+            "sequences": len(sequences),
+            "frames": len(sequences.factors),
+            "pairs": len(sequences.factors) - len(sequences),
+        },
+        "arrays": {
+            name: {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": _digest(array)}
+            for name, array in arrays.items()
+        },
+    }
+    return {**manifest, _MANIFEST_DIGEST: _manifest_digest(manifest)}
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def _manifest_digest(attributes: Attributes) -> str:
+    rest = {key: value for key, value in attributes.items() if key != _MANIFEST_DIGEST}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
