@@ -96,7 +96,8 @@ def open_annotations(paths: str | Path | Sequence[str | Path], reader: str | Non
             told = ", ".join(f"{path} is {name}" for path, name in found.items())
             raise OptionError(f"The annotations are of different formats ({told}). Build one store of each format.")
         reader = names.pop()
-    return replace(_module(reader).open(listed), reader=reader)
+    annotations: Annotations = _module(reader).open(listed)
+    return replace(annotations, reader=reader)
 
 
 def _module(reader: str) -> ModuleType:
