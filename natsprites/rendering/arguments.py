@@ -43,10 +43,10 @@ def pack_sprites(
 
     Args:
         outlines: the shapes to choose among.
-        x: [N] numbers, or one for all, as the next three.
-        y: likewise.
-        scale: likewise.
-        angle: likewise, in degrees.
+        x: [N] positions to the right as shares of the side, or one for all.
+        y: [N] positions up as shares of the side, or one for all.
+        scale: [N] factors of the shape's size, or one for all.
+        angle: [N] degrees, or one for all.
         shape: [N] names or codes, or one for all.
         side: of the canvas in pixels.
 

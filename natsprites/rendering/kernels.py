@@ -120,7 +120,7 @@ def _find_crossings(edges: Any, slopes: Any, n_edges: Any, rows: Any, crossings:
 
     Args:
         edges: from `_find_edges`, the first ``n_edges`` of them.
-        slopes: likewise.
+        slopes: float32, the slope of each edge, from `_find_edges`.
         n_edges: number of edges.
         rows: rows of the canvas.
         crossings: float32 [rows, ≥ 2 · edges], filled.
@@ -263,9 +263,9 @@ def _shrink_columns(
         lines: uint8 [≥ n_bands + 3, columns], from `_shrink_row`, one for each band.
         bands: int64 [≥ n_bands + 3, 2], first row and the one behind the last; three empty ones follow the last.
         n_bands: number of bands, at least 1.
-        by_output: of the `LanczosTable`.
-        bounds: likewise.
-        reach: likewise.
+        by_output: `LanczosTable.by_output`.
+        bounds: `LanczosTable.bounds`.
+        reach: `LanczosTable.reach`.
         left: first output column to compute, unsigned.
         right: the one behind the last.
         sums: int32 [columns], scratch.
@@ -324,14 +324,14 @@ def render_sprites(
     """Render sprites one after the other.
 
     Args:
-        sprites: float64 [n, 6], as `render_arguments.pack_sprites` gives them: nothing is checked here.
+        sprites: float64 [n, 6], as `arguments.pack_sprites` gives them: nothing is checked here.
         vertices: float64 [sum of V, 2], the shapes' vertices (x, y) in sequence.
         offsets: int64 [shapes + 1], where each shape's vertices start.
         factor: canvas pixels an output pixel; with 1 nothing is resized and the tables are not looked at.
-        prefix: of the `LanczosTable`.
-        by_output: likewise.
-        bounds: likewise.
-        reach: likewise.
+        prefix: `LanczosTable.prefix`.
+        by_output: `LanczosTable.by_output`.
+        bounds: `LanczosTable.bounds`.
+        reach: `LanczosTable.reach`.
         fills: uint8 [1 or n, channels], the color of all, or of each.
         out: uint8 [n, channels, size, size], filled.
     """

@@ -99,11 +99,11 @@ class Renderer:
         """Render sprites of one gray level into an array, on this thread, with the least ado.
 
         Args:
-            x: as for `render`, and so are the next four.
-            y: up.
-            scale: of the shape.
-            angle: in degrees.
-            shape: names or codes.
+            x: [N] positions to the right, as in `render`.
+            y: [N] positions up.
+            scale: [N] factors of the shape's size.
+            angle: [N] degrees, anticlockwise.
+            shape: [N] names or codes of shapes.
             out: contiguous uint8 [N, size, size], filled.
             fill: the sprites' gray level, 0 … 255.
         """
@@ -176,14 +176,20 @@ def render(
         shapes: shapes to choose among: name → vertices [V, 2], or a list of names and of vertices (x, y), y up, in
             units of the image's side for a sprite of scale 1. By default `natsprites.rendering.shapes.SHAPES`, the
             reference's four first.
-        threads: how many; None takes as many as there are cores and sprites for.
-        out: where to, a contiguous array of the result's shape.
+        threads: number of threads; None takes as many as there are cores and sprites for.
+        out: contiguous uint8 array of the result's shape to draw into, instead of a new one.
 
     Returns:
         uint8 [N, size, size] without a color, where a pixel is its channels' common value, or [N, 3, size, size].
 
     Raises:
         OptionError: an argument does not fit; the text names it, the place and what fits.
+
+    Example:
+        >>> from natsprites import render
+        >>> images = render([0.3, 0.7], 0.5, scale=[0.2, 0.4], angle=[0, 45], shape=["star_4", "circle"])
+        >>> images.shape, images.dtype, int(images.max())
+        ((2, 64, 64), dtype('uint8'), 255)
     """
     renderer = Renderer(Outlines.of(shapes), size, anti_aliasing)
     return renderer.render(x, y, scale, angle, shape, color=color, threads=threads, out=out)

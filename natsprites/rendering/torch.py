@@ -36,9 +36,9 @@ class _Edges:
     """Edges of n outlines in canvas pixels, [n, V] each.
 
     Attributes:
-        x0: int32, where an edge starts.
-        y0: int32, likewise.
-        x1: int32, where it ends.
+        x0: int32, the column where an edge starts.
+        y0: int32, the row where it starts.
+        x1: int32, the column where it ends.
         first: int32, its lowest row.
         last: int32, its highest row.
         slope: float32, pixels to the right for each row.

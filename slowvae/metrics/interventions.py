@@ -51,7 +51,7 @@ class FactorVaeScore:
 
     Attributes:
         train_accuracy: of the training points, in [0, 1]; chance is 1 / factors. 0 if no code is active.
-        eval_accuracy: of the evaluation points, likewise.
+        eval_accuracy: of the evaluation points, in [0, 1].
         active: which codes vary enough to vote.
         votes: training points by the factor that was fixed (row) and the code that varied least (column).
     """
