@@ -10,22 +10,22 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from natsprites.rendering.tables import BLOCK, PRECISION_BITS
+from temporalpairs.compiled import kernel
 
 _HALF = 1 << (PRECISION_BITS - 1)
 _FINE = 1 << 20  # canvas pixels up to which float32 crossings err by less than one
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _round_half_away(x: Any) -> Any:
     """C's roundf."""
     whole = math.floor(abs(np.float64(x)) + 0.5)
     return np.float32(whole) if x >= 0 else np.float32(-whole)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _first_pixel(x: Any) -> Any:
     """Draw.c's ROUND_UP, whose sum is a float32 for x ≥ 0 and a float64 below."""
     if x >= 0:
@@ -33,7 +33,7 @@ def _first_pixel(x: Any) -> Any:
     return np.int64(-math.floor(np.float64(-x) + 0.5))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _last_pixel(x: Any) -> Any:
     """Draw.c's ROUND_DOWN."""
     if x >= 0:
@@ -43,13 +43,13 @@ def _last_pixel(x: Any) -> Any:
     return np.int64(-math.ceil(np.float64(-x) - 0.5))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _crossing(row: Any, y0: Any, slope: Any, x0: Any) -> Any:
     """Where an edge crosses a row, in float32 as Draw.c computes it."""
     return np.float32(np.float32(np.float32(row - y0) * slope) + np.float32(x0))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _join_corner(edges: Any, slopes: Any, i: Any, row: Any, x: Any) -> Any:
     """Move the end of edge i to where an earlier edge that it joins continues (Draw.c, "connect … corners").
 
@@ -75,7 +75,7 @@ def _join_corner(edges: Any, slopes: Any, i: Any, row: Any, x: Any) -> Any:
     return x
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find_edges(corners: Any, n: Any, edges: Any, slopes: Any, flats: Any) -> Any:
     """Split a polygon's outline into edges and horizontal ones, as Draw.c's ImagingDrawPolygon.
 
@@ -114,7 +114,7 @@ def _find_edges(corners: Any, n: Any, edges: Any, slopes: Any, flats: Any) -> An
     return n_edges, n_flats
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find_crossings(edges: Any, slopes: Any, n_edges: Any, rows: Any, crossings: Any, counts: Any) -> None:
     """Note for every row of the canvas where the edges cross it (Draw.c, polygon_generic), unsorted.
 
@@ -148,7 +148,7 @@ def _find_crossings(edges: Any, slopes: Any, n_edges: Any, rows: Any, crossings:
                 crossings[last, n - 1] = _join_corner(edges, slopes, i, last, crossings[last, n - 1])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find_runs(row: Any, crossings: Any, n: Any, flats: Any, n_flats: Any, columns: Any, runs: Any) -> Any:
     """List the disjoint runs of filled pixels of one row, left to right.
 
@@ -203,14 +203,14 @@ def _find_runs(row: Any, crossings: Any, n: Any, flats: Any, n_flats: Any, colum
     return kept + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clip(total: Any) -> Any:
     """Resample.c's clip8."""
     level: Any = min(max(np.int32(total) >> np.int32(PRECISION_BITS), 0), 255)
     return np.uint8(level)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _shrink_row(
     runs: Any, n_runs: Any, prefix: Any, left: Any, right: Any, fill: Any, sums: Any, lines: Any, band: Any
 ) -> None:
@@ -244,7 +244,7 @@ def _shrink_row(
         lines[band, c] = _clip(np.int32(sums[c] * color) + half)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _shrink_columns(
     lines: Any,
     bands: Any,
@@ -297,7 +297,7 @@ def _shrink_columns(
             out[size - 1 - o, c] = _clip(sums[c])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _place_corners(sprite: Any, vertices: Any, first: Any, n: Any, side: Any, corners: Any) -> None:
     """Turn vertices into canvas pixels, product by product as matplotlib's C++ does, and truncate them as Pillow."""
     x, y, scale, cos, sin = sprite[0], sprite[1], sprite[2], sprite[3], sprite[4]
@@ -308,7 +308,7 @@ def _place_corners(sprite: Any, vertices: Any, first: Any, n: Any, side: Any, co
         corners[i, 1] = np.int64(side * ((yx * u + yy * v) + y))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def render_sprites(
     sprites: Any,
     vertices: Any,

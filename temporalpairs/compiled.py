@@ -1,0 +1,20 @@
+"""Compiled loops: one decorator for all kernels of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function with numba: without the GIL, and kept on disk after its first compilation.
+
+    Where nothing may be written, neither beside the module nor into the user's cache folder, it is compiled anew in
+    every process.
+    """
+    try:
+        return njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # numba: "cannot cache function …: no locator available"
+        return njit(nogil=True)(function)
