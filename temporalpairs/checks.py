@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import numpy as np
@@ -97,6 +98,17 @@ def truth(name: str, value: object) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise OptionError(f"{name}={shown(value)} is neither True nor False.")
     return bool(value)
+
+
+def as_path(name: str, value: object) -> Path:
+    """Check a path: text or a `pathlib.Path`.
+
+    Raises:
+        OptionError: the value is something else.
+    """
+    if not isinstance(value, str | Path):
+        raise OptionError(f"{name}={shown(value)} is no path; give text or a pathlib.Path.")
+    return Path(value)
 
 
 def shown(value: object) -> str:
