@@ -26,8 +26,8 @@ class MasksOnDevice:
     def __init__(
         self, packed: UInt8[np.ndarray, "rows bytes"], factors: Float[np.ndarray, "rows factors"], device: torch.device
     ) -> None:
-        self._packed = torch.from_numpy(packed).to(device)
-        self._factors = torch.from_numpy(factors).to(device=device, dtype=torch.float32)
+        self._packed = torch.tensor(packed, device=device)  # a copy: stores are read-only
+        self._factors = torch.tensor(factors, device=device, dtype=torch.float32)
 
     @staticmethod
     def bytes_needed(packed: UInt8[np.ndarray, "rows bytes"], factors: Float[np.ndarray, "rows factors"]) -> int:

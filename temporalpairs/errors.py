@@ -72,6 +72,7 @@ class StoreError(TemporalPairsError):
     def __init__(self, path: str | Path, problem: str, remedy: str) -> None:
         super().__init__(f"{path}: {problem}.\n  {remedy}")
         self.path = Path(path)
+        self.problem = problem
 
 
 class StoreNotFoundError(StoreError, FileNotFoundError):

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
+from temporalpairs.errors import OptionError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TABLE_COLUMNS = ("video", "track", "crop", "first_frame", "category")
 OBJECT_COLUMNS = ("video", "track", "category", "length", "hidden")
 SIDE = 64  # rows and columns of a mask
-PACKED_BYTES = SIDE * SIDE // 8  # of a bit-packed mask
-UNKNOWN = -1  # in a column of the table: the source does not say
+PACKED_BYTES = SIDE * SIDE // 8  # bytes of a bit-packed mask
+UNKNOWN = -1  # stands in the table where the source does not say
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,12 +76,17 @@ class Sequences:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Sequences]) -> Sequences:
-        """Join the sequences of several videos; part i becomes video i."""
-        offsets = np.cumsum([0] + [len(part.factors) for part in parts])
+        """Join the sequences of several videos; part i becomes video i.
+
+        Raises:
+            OptionError: there are no parts, or only some of them have frames or objects.
+        """
+        for name in ("frames", "objects"):
+            if len({getattr(part, name) is None for part in parts}) != 1:
+                raise OptionError(f"{len(parts)} parts cannot be joined: all of them must have {name}, or none.")
         frames = [part.frames for part in parts if part.frames is not None]
-        track, crop, first_frame, category = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in TABLE_COLUMNS[1:]
-        )
+        objects = [part.objects for part in parts if part.objects is not None]
+        offsets = np.cumsum([0] + [len(part.factors) for part in parts])
         return cls(
             frames=np.concatenate(frames) if frames else None,
             factors=np.concatenate([part.factors for part in parts]),
@@ -87,8 +94,21 @@ class Sequences:
                 [part.start[:-1] + o for part, o in zip(parts, offsets, strict=False)] + [offsets[-1:]]
             ),
             video=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
-            track=track,
-            crop=crop,
-            first_frame=first_frame,
-            category=category,
+            **_joined(parts, TABLE_COLUMNS[1:]),
+            objects=_join_objects(objects) if objects else None,
         )
+
+
+def _join_objects(parts: Sequence[Objects]) -> Objects:
+    lengths = [len(part.track) for part in parts]
+    offsets = np.cumsum([0, *lengths])
+    hidden = [np.add(part.hidden, [offset, 0]) for part, offset in zip(parts, offsets, strict=False)]
+    return Objects(
+        video=np.repeat(np.arange(len(parts)), lengths),
+        **_joined(parts, ("track", "category", "length")),
+        hidden=np.concatenate(hidden),
+    )
+
+
+def _joined(parts: Sequence[object], columns: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}

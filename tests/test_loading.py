@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +47,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture
 def server(request: pytest.FixtureRequest, released: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[ZenodoServer]:
     """A Zenodo with the file; tests give the faults that it has as an indirect parameter."""
-    patient = zenodo.RetryPolicy(base=0.01)
-    monkeypatch.setattr(zenodo, "find_file", partial(zenodo.find_file, policy=patient))
-    monkeypatch.setattr(zenodo, "download", partial(zenodo.download, policy=patient))
+    monkeypatch.setattr(zenodo, "_BACKOFF", 0.01)
     faults = getattr(request, "param", [])
     with ZenodoServer({RELEASED_FILENAME: released}, record=RECORD, faults=faults) as server:
         for key, value in server.environment.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +45,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def server(released: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[ZenodoServer]:
-    patient = zenodo.RetryPolicy(base=0.01)
-    monkeypatch.setattr(zenodo, "find_file", partial(zenodo.find_file, policy=patient))
-    monkeypatch.setattr(zenodo, "download", partial(zenodo.download, policy=patient))
+    monkeypatch.setattr(zenodo, "_BACKOFF", 0.01)
     with ZenodoServer({RELEASED_FILENAME: released}, record=RECORD) as server:
         for key, value in server.environment.items():
             monkeypatch.setenv(key, value)

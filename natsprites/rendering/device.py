@@ -96,7 +96,7 @@ class ImagesOnDevice:
         device: torch.device,
     ) -> None:
         self._shape = frame_shape
-        self._images = torch.from_numpy(images).to(device)
+        self._images = torch.tensor(images, device=device)  # a copy: stores are read-only
         self._factors = torch.from_numpy(factors.astype(np.float32)).to(device)
         self._rows = torch.from_numpy(rows).to(device)
         # A tensor and not a number, by which CUDA would multiply with the reciprocal.

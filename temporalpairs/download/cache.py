@@ -1,14 +1,23 @@
-"""From a word (release, sample) or a path to a store on this machine: how `load_kitti_masks` and its kin begin."""
+"""Find, download or build the store that ``source=`` names."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from temporalpairs.errors import SourceMissingError, StoreExistsError, StoreNotFoundError, TemporalPairsError
+from temporalpairs.checks import as_path, truth
+from temporalpairs.errors import (
+    OptionError,
+    SourceMissingError,
+    StoreExistsError,
+    StoreNotFoundError,
+    TemporalPairsError,
+)
+from temporalpairs.files import exists, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +30,10 @@ class Release:
     """A released file, and how it becomes a store.
 
     Attributes:
-        title: of the dataset.
+        title: the dataset's title.
         record: number of the Zenodo record.
-        filename: of the file in it.
-        store: name of the store that the file is converted to.
+        filename: name of the released file in that record.
+        store: name of the store that the file is converted to, without suffix.
         convert: takes the file, the path of the new store, the license that the record states (None if it was not
             asked) and whether the file's MD5 was compared with the record's.
     """
@@ -41,7 +50,7 @@ class Sample:
     """A synthetic sample of raw annotations that ships with the package, and how it becomes a store.
 
     Attributes:
-        store: the store's name, without suffix.
+        store: name of the store, without suffix.
         files: lists the raw files.
         build: builds the store at a path.
     """
@@ -64,26 +73,40 @@ def provide(
         download: whether to download the release if it is not there.
 
     Raises:
-        SourceMissingError, DownloadError, ReleasedFileError: as `ensure_release`.
+        OptionError: ``source`` is neither one of the words nor a path at which there is anything.
         StoreNotFoundError: there is nothing at the path.
+        SourceMissingError: the release is not there and ``download`` is False.
+        DownloadError: the release could not be downloaded.
+        ReleasedFileError: the released file is damaged or something else.
+        TemporalPairsError: the system does not let ``root`` be used.
     """
-    folder = default_root() if root is None else Path(root).expanduser()
+    truth("download", download)
+    path = _expanded(as_path("source", source))
+    folder = default_root() if root is None else _expanded(as_path("root", root))
     if source == "release":
         return ensure_release(release, folder, download=download)
     if source == "sample":
         return ensure_sample(sample, folder)
-    path = Path(source).expanduser()
-    if not path.exists():
+    try:
+        found = exists(path)
+    except OSError:
+        found = True  # reading it tells why it cannot be read
+    if not found and isinstance(source, str) and Path(path.name).stem == source:
+        raise OptionError(
+            f"source={source!r} is unknown, and nothing here has that name; give 'release', 'sample', or the path of a "
+            "NAME.zarr folder or a NAME.h5 file."
+        )
+    if not found:
         raise StoreNotFoundError(path)
     return path
 
 
 def default_root() -> Path:
-    """Where stores live unless a caller says otherwise: ``$TEMPORAL_PAIRS_HOME``, else the user's cache folder."""
+    """Return the folder where stores live by default: ``$TEMPORAL_PAIRS_HOME``, else the user's cache folder."""
     import platformdirs
 
     chosen = os.environ.get(HOME_VARIABLE)
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("temporal-pairs")
+    return _expanded(Path(chosen)) if chosen else platformdirs.user_cache_path("temporal-pairs")
 
 
 def ensure_sample(sample: Sample, root: Path) -> Path:
@@ -92,71 +115,71 @@ def ensure_sample(sample: Sample, root: Path) -> Path:
     Its name carries a digest of the raw sample and of the store's schema, so an upgrade of the package never serves an
     older one.
     """
-    import hashlib
-
     from temporalpairs.store import SCHEMA_VERSION
 
     digest = hashlib.sha256(str(SCHEMA_VERSION).encode())
     for file in sample.files():
         digest.update(file.read_bytes())
     path = root / f"{sample.store}-{digest.hexdigest()[:8]}.zarr"
-    if not path.exists():
-        _make_folder(root)
-        with _another_may_win():
-            sample.build(path)
+    with _telling(root):
+        if not exists(path):
+            root.mkdir(parents=True, exist_ok=True)
+            with suppress(StoreExistsError):  # another process published the same meanwhile
+                sample.build(path)
     return path
 
 
 def ensure_release(release: Release, root: Path, *, download: bool = True, progress: bool = True) -> Path:
     """Return the store of a released dataset, downloading and converting the file if it is not there.
 
-    A released file that lies in ``root`` is converted without asking the network. Of several processes, one works and
-    the others wait.
+    A released file that lies in ``root`` is converted without asking the network, and stays there. Of several
+    processes, one works and the others wait; where the file system has no locks, each works by itself, and the first
+    to finish wins.
 
     Raises:
         SourceMissingError: it is not there and ``download`` is False.
         DownloadError: it could not be downloaded.
         ReleasedFileError: the file is damaged or something else.
+        TemporalPairsError: the system does not let ``root`` be used.
     """
-    from filelock import FileLock
-
     path = root / f"{release.store}.zarr"
-    if path.exists():
-        return path
     file = root / release.filename
-    if not download and not file.exists():
-        raise SourceMissingError(release.title, path, release.filename)
-    _make_folder(root)
-    with FileLock(root / f".{release.store}.lock"):
-        if path.exists():
+    with _telling(root):
+        if exists(path):
             return path
-        license = None
-        verified = False
-        if not file.exists():
-            from temporalpairs.download import zenodo
+        by_hand = exists(file)
+        if not download and not by_hand:
+            raise SourceMissingError(release.title, path, release.filename)
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root / f".{release.store}.lock"):
+            if not exists(path) and by_hand:
+                with suppress(StoreExistsError):  # another process published the same meanwhile
+                    release.convert(file, path, None, False)
+            elif not exists(path):
+                from temporalpairs.download.zenodo import downloaded
 
-            found = zenodo.find_file(release.record, release.filename, folder=root)
-            zenodo.download(found, root, progress=progress)
-            license, verified = found.license, True
-        with _another_may_win():
-            release.convert(file, path, license, verified)
+                fetched = downloaded(release.record, release.filename, root, progress=progress)
+                with fetched as (raw, about), suppress(StoreExistsError):
+                    release.convert(raw, path, about.license, True)
     return path
 
 
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # ~somebody, who is nobody here
+        raise OptionError(f"{path} is no path here ({error}).") from None
+
+
 @contextmanager
-def _another_may_win() -> Iterator[None]:
-    """Accept that another process published the same store meanwhile."""
+def _telling(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into an error that says where stores may live instead."""
     try:
         yield
-    except StoreExistsError:
-        return
-
-
-def _make_folder(root: Path) -> None:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
+    except TemporalPairsError:
+        raise
     except OSError as error:
         raise TemporalPairsError(
-            f"{root}: cannot be made ({error.strerror}).\n"
+            f"{error.filename or path}: cannot be used ({error.strerror or error}).\n"
             f"  Pass another root, or set {HOME_VARIABLE} to a folder that you may write to."
-        ) from error
+        ) from None

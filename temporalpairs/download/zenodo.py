@@ -1,332 +1,245 @@
-"""The files of a Zenodo record: `find_file` reads what the record says of one, `download` fetches and checks it.
-
-Whatever goes wrong for good is a `DownloadError`, whose text tells how to fetch the file by hand. The caller holds the
-lock: no two processes may download one file into one folder at the same time.
-"""
+"""One file of a Zenodo record: looked up, downloaded with resume, and checked before anybody may use it."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import logging
 import os
-import random
 import re
-import stat
 import time
-from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from importlib.metadata import metadata
+from itertools import islice
 from pathlib import Path
-from typing import NoReturn, TypeVar
-from urllib.parse import quote, urljoin, urlsplit
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from tqdm import tqdm
+from urllib3.exceptions import InvalidHeader, MaxRetryError, NameResolutionError
+from urllib3.util import Retry
 
-from temporalpairs.download.zenodo_record import by_name, license_of, md5_of, names_file, size_of, trusted_link
 from temporalpairs.errors import DownloadError, OptionError
+from temporalpairs.files import abandoned, private_folder, remove_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+    from urllib3.response import BaseHTTPResponse
 
 URL_VARIABLE = "TEMPORAL_PAIRS_ZENODO_URL"
 _ZENODO = "https://zenodo.org"
-_MAX_METADATA = 10_000_000  # bytes; a record of 100 files, Zenodo's limit, has less than a hundredth of it
+_ATTEMPTS = 5  # failures in a row, none of which brought a new byte
+_REQUESTS = 100  # in all, those that brought some bytes included
+_BACKOFF = 1.0  # seconds; each further wait is twice as long
+_LONGEST_BACKOFF = 30  # seconds
+_LONGEST_WAIT = 300  # seconds; Zenodo's limits are per minute and, too long to wait for, per hour
+_TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 _CHUNK = 2**16  # bytes; what a dropped connection can lose of those that had arrived
-_RETRIED = frozenset({429, 500, 502, 503, 504})
-_LOGGER = logging.getLogger(__name__)
-_T = TypeVar("_T")
+_MAX_METADATA = 10_000_000  # bytes; a record of 100 files, Zenodo's limit, has less than a hundredth of it
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How patiently a server is asked again; all times are in seconds."""
-
-    attempts: int = 5  # failures in a row, none of which brought a new byte
-    requests: int = 100  # attempts in all, those that brought some bytes included
-    base: float = 1.0  # the first wait; each further one is twice as long, less up to a half at random
-    cap: float = 30.0  # the longest wait that doubling leads to
-    longest_wait: float = 300.0  # the longest Retry-After; Zenodo's limits are per minute and, too long, per hour
-    connect_timeout: float = 10.0
-    read_timeout: float = 60.0  # without a byte
-    sleep: Callable[[float], None] = time.sleep
-
-
-DEFAULT_POLICY = RetryPolicy()
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RecordFile:
-    """One file of a Zenodo record, as the record's metadata describe it.
+    """One file of a Zenodo record, as the record's metadata (/api/records) describe it.
 
-    Raises:
-        OptionError: the name is not that of a plain file.
+    Attributes:
+        url: where the bytes are.
+        name: the file's name.
+        size: the file's size in bytes.
+        md5: the file's MD5, 32 lower-case hexadecimal digits.
+        license: the id of the record's license, such as "cc-by-4.0"; None where the record gives none.
     """
 
-    record: int
+    url: str
     name: str
-    size: int  # in bytes
-    md5: str  # 32 lower-case hexadecimal digits
-    url: str  # where the bytes are
-    license: str | None  # the license's id, such as "cc-by-4.0", where the record gives one
-
-    def __post_init__(self) -> None:
-        if self.name in {"", ".", ".."} or set("/\\\0") & set(self.name):
-            raise OptionError(f"name={self.name!r} does not name a plain file; give a name without folders.")
+    size: int
+    md5: str
+    license: str | None
 
 
-def record_page(record: int) -> str:
-    """Return the address of a record's page for people, on the mirror where one is set.
+@contextmanager
+def downloaded(record: int, name: str, folder: Path, *, progress: bool = True) -> Iterator[tuple[Path, RecordFile]]:
+    """Download a file, check size and MD5, yield its path and what the record says of it, and remove it in the end.
 
-    Raises:
-        OptionError: TEMPORAL_PAIRS_ZENODO_URL is not an http(s) address.
-    """
-    return f"{_base()}/records/{record}"
-
-
-def find_file(record: int, name: str, *, folder: Path, policy: RetryPolicy = DEFAULT_POLICY) -> RecordFile:
-    """Look up one file in a record's metadata (Zenodo's REST API, /api/records).
-
-    All forms that the answer has had over the years are read: ``files[].key``, ``files[].filename`` and ``entries``,
-    the last within the record or under its own address.
+    It lies in a folder of this process's own, .NAME.download-… in ``folder``. An interrupted download leaves that
+    folder, and so does a block that fails; the next call resumes there.
 
     Args:
         record: the record's number.
         name: the file's name.
-        folder: where the caller wants the file; the error's text names it, nothing is written.
-        policy: how patiently the server is asked again.
-
-    Raises:
-        DownloadError: the metadata cannot be had, cannot be understood, or know no such file.
-        OptionError: TEMPORAL_PAIRS_ZENODO_URL is not an http(s) address.
-    """
-    error = partial(DownloadError, url=record_page(record), filename=name, folder=folder)
-    api = f"{_base()}/api/records/{record}"
-    with _session() as session:
-        client = _Client(session, policy, error, name)
-        answer = client.json(api)
-        if not isinstance(answer, dict):
-            raise error(f"the metadata at {api} are a JSON {type(answer).__name__}, where an object was expected")
-        files = answer.get("files")
-        if not by_name(files):
-            files = client.json(f"{api}/files")
-    named = by_name(files)
-    if name not in named:
-        raise error(f"the record has no file of this name; it has {', '.join(sorted(named)) or 'none'}")
-    entry = named[name]
-    size, md5 = size_of(entry), md5_of(entry)
-    if size is None or md5 is None:
-        given = [entry.get(key) for key in ("size", "filesize", "checksum") if key in entry]
-        raise error(f"the record should give its size in bytes and its MD5, and gives {given}")
-    # In a plain list `self` is the file, but beside `filename` only where it names it: by an id, it leads nowhere.
-    # Elsewhere it is the file's metadata.
-    links = entry.get("links")
-    named_by_self = "key" in entry or names_file(links, name)
-    trusted = ["content", "download"] + (["self"] if isinstance(files, list) and named_by_self else [])
-    link = trusted_link(links, trusted)
-    url = _file_link(record, name) if link is None else _absolute(link)
-    if url is None:
-        raise error(f"the record gives {link!r} as its address, which is not an http(s) one", size=size, md5=md5)
-    return RecordFile(record, name, size, md5, url, license_of(answer.get("metadata")))
-
-
-def download(file: RecordFile, folder: Path, *, progress: bool = True, policy: RetryPolicy = DEFAULT_POLICY) -> Path:
-    """Download a file, check its size and MD5, only then give it its name in `folder`, and return its path.
-
-    Until then the bytes lie in the private ``.NAME.part`` beside it. An interrupted download leaves that file, and the
-    next call goes on from it.
-
-    Args:
-        file: what to download.
-        folder: where to put it; made where it is missing.
+        folder: where to put it.
         progress: show a progress bar where stderr is a terminal.
-        policy: how patiently the server is asked again.
 
     Raises:
-        DownloadError: the file cannot be had, differs from what the record says, or cannot be written.
+        DownloadError: the file cannot be had, differs from what the record says, or cannot be written; the text tells
+            how to fetch it by hand.
         OptionError: TEMPORAL_PAIRS_ZENODO_URL is not an http(s) address.
     """
-    target, path = Path(folder, file.name), Path(folder, f".{file.name}.part")
-    page = record_page(file.record)
-    error = partial(DownloadError, url=page, filename=file.name, folder=folder, size=file.size, md5=file.md5)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _session() as session, _open_private(path) as body:
-            _Transfer(_Client(session, policy, error, file.name), file, body).finish(progress)
-            body.flush()
-            os.fsync(body.fileno())
-        path.replace(target)
-    except _MismatchError as mismatch:
-        path.unlink(missing_ok=True)
-        raise error(str(mismatch)) from None
-    except OSError as failure:
-        problem = f"{failure.filename or path} cannot be written ({failure.strerror})"
-        raise error(f"{problem}; mend that and call again, what has arrived is kept") from failure
-    return target
+    page = f"{_base()}/records/{record}"
+    error = partial(DownloadError, url=page, filename=name, folder=folder)
+    with ExitStack() as held, _session() as session:
+        try:
+            file = _look_up(session, f"{_base()}/api/records/{record}", page, name)
+            error = partial(error, size=file.size, md5=file.md5)
+            private = held.enter_context(private_folder(folder / name, "download"))
+            held.callback(_drop_if_empty, private / name)
+            for left in abandoned(folder / name, "download"):
+                if (left / name).is_file() and not (private / name).exists():
+                    (left / name).rename(private / name)
+            _download(session, file, private / name, progress)
+        except (_RefusedError, requests.RequestException) as problem:
+            raise error(_reason(problem)) from None
+        except OSError as problem:
+            told = f"{problem.filename or folder / name} cannot be written ({problem.strerror})"
+            raise error(f"{told}; mend that and call again, what has arrived is kept") from None
+        yield private / name, file
+        remove_folder(private)
 
 
-class _TransientError(Exception):
-    """A request failed in a way that may pass; `wait` is how many seconds the server asked for, if it did."""
-
-    def __init__(self, problem: str, wait: float | None = None) -> None:
-        super().__init__(problem)
-        self.wait = wait
+class _RefusedError(Exception):
+    """An answer that ends the download."""
 
 
-class _MismatchError(Exception):
+class _MismatchError(_RefusedError):
     """What arrived is not the record's file."""
 
 
-@dataclass(frozen=True)
-class _Client:
-    """Asks a server for what belongs to one file, and again where that can help."""
+class _Patience(Retry):
+    """Tries again as urllib3 does, but waits neither for hours nor for a host whose name does not resolve."""
 
-    session: requests.Session
-    policy: RetryPolicy
-    error: Callable[[str], DownloadError]
-    name: str
+    def increment(
+        self, method: str | None = None, url: str | None = None, *args: Any, error: Any = None, **more: Any
+    ) -> Self:
+        if isinstance(getattr(error, "original_error", error), NameResolutionError):
+            raise MaxRetryError(more["_pool"], url or "", error)
+        return super().increment(method, url, *args, error=error, **more)
 
-    def persist(self, attempt: Callable[[], _T], position: Callable[[], int]) -> _T:
-        """Return what `attempt` returns, trying again after transient failures; `position` tells how far it came."""
-        count, fruitless, furthest = 0, 0, position()
-        while True:
-            try:
-                return attempt()
-            except _TransientError as failure:
-                wait, granted = failure.wait, self.policy.longest_wait
-                if wait is not None and wait > granted:
-                    asked = f"asked to wait {wait:,.0f} s, longer than the {granted:,.0f} s that are waited here"
-                    raise self.error(f"{failure} and {asked}; call again later") from None
-                reached = position()
-                count, fruitless = count + 1, 1 if reached > furthest else fruitless + 1
-                furthest = max(reached, furthest)
-                if fruitless >= self.policy.attempts or count >= self.policy.requests:
-                    raise self.error(f"{failure} (attempt {count}, the last)") from failure.__cause__
-                if wait is None:
-                    longest = min(self.policy.cap, self.policy.base * 2.0 ** (fruitless - 1))
-                    # SystemRandom: jitter must not draw from the generator that the user has seeded.
-                    wait = random.SystemRandom().uniform(longest / 2, longest)
-                _LOGGER.warning("%s: %s; trying again in %.1f s", self.name, failure, wait)
-            self.policy.sleep(wait)
-
-    def get(self, url: str, headers: dict[str, str]) -> requests.Response:
-        """Return the answer to a request, its body unread, unless it is one of those worth another try."""
-        timeouts = (self.policy.connect_timeout, self.policy.read_timeout)
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
         try:
-            response = self.session.get(url, headers=headers, stream=True, timeout=timeouts)
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            raise _TransientError(f"no answer from {urlsplit(url).hostname} ({_reason(error)})") from error
-        except requests.RequestException as error:
-            raise self.error(f"{url} cannot be asked for ({_reason(error)})") from error
-        if response.status_code in _RETRIED:
-            response.close()
-            raise _TransientError(f"the server says {response.status_code} {response.reason}", _retry_after(response))
-        return response
+            seconds = super().get_retry_after(response)
+        except (InvalidHeader, ValueError, OverflowError):
+            return None
+        if seconds is not None and seconds > _LONGEST_WAIT:
+            told = f"the server says {response.status} {response.reason} and asks to wait {seconds:,.0f} s"
+            raise _RefusedError(f"{told}, longer than the {_LONGEST_WAIT} s that are waited here; call again later")
+        return seconds
 
-    def require(self, response: requests.Response, wanted: str) -> None:
-        """Refuse an answer that cannot be what was asked for."""
-        if response.status_code != 200:
-            raise self.error(f"the server says {response.status_code} {response.reason} at {response.url}")
-        if response.headers.get("Content-Type", "").lower().startswith(("text/html", "application/xhtml")):
-            raise self.error(f"the server answered with an HTML page, not {wanted}, at {response.url}")
 
-    def json(self, url: str) -> object:
-        """Return the JSON document at `url`."""
+def _session() -> requests.Session:
+    about = metadata("temporal-pairs")
+    homepage = dict(line.split(", ", 1) for line in about.get_all("Project-URL", []))["Homepage"]
+    session = requests.Session()
+    patience = _Patience(
+        _ATTEMPTS - 1,
+        status_forcelist=(429, 500, 502, 503, 504),
+        backoff_factor=_BACKOFF,
+        backoff_max=_LONGEST_BACKOFF,
+        raise_on_status=False,
+    )
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(max_retries=patience))
+    # Without "python-requests": that is the name which Zenodo answers with 403.
+    agent = f"temporal-pairs/{about['Version']} (+{homepage}; requests/{requests.__version__})"
+    session.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
+    return session
 
-        def attempt() -> object:
-            body = bytearray()
-            with self.get(url, {"Accept": "application/json"}) as response:
-                self.require(response, "the record's metadata")
-                for chunk in _chunks(response):
-                    body += chunk
-                    if len(body) > _MAX_METADATA:
-                        raise self.error(f"the metadata at {url} are longer than {_MAX_METADATA:,} bytes")
+
+def _look_up(session: requests.Session, api: str, page: str, name: str) -> RecordFile:
+    about = _json(session, api)
+    try:
+        files = {entry["key"]: entry for entry in about["files"]}
+        if name not in files:
+            raise _RefusedError(f"the record has no file of this name; it has {', '.join(sorted(files)) or 'none'}")
+        size, md5 = int(files[name]["size"]), files[name]["checksum"].lower().removeprefix("md5:")
+        license = about["metadata"].get("license")
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise _RefusedError(f"the metadata at {api} are not those of a record with files ({error!r:.100})") from None
+    if size < 0 or not re.fullmatch("[0-9a-f]{32}", md5):
+        raise _RefusedError(f"the record gives the size {size} and the checksum {md5:.100}, not bytes and an MD5")
+    # The page's link honors Range, the API's does not (zenodo/zenodo#2593).
+    url = f"{page}/files/{quote(name)}?download=1"
+    return RecordFile(url, name, size, md5, license.get("id") if isinstance(license, dict) else license)
+
+
+def _json(session: requests.Session, url: str) -> Any:
+    problem = ""
+    for attempt in range(_ATTEMPTS):
+        time.sleep(_BACKOFF * attempt)
+        with session.get(url, headers={"Accept": "application/json"}, stream=True, timeout=_TIMEOUT) as response:
+            _require(response, 200, "the record's metadata")
             try:
-                return json.loads(body)
-            except (ValueError, RecursionError) as error:
-                # A connection that drops where no length was announced looks just like this.
-                raise _TransientError(f"the metadata at {url} are not JSON ({error})") from error
-
-        return self.persist(attempt, lambda: 0)
+                return json.loads(b"".join(islice(response.iter_content(_CHUNK), _MAX_METADATA // _CHUNK)))
+            except (requests.RequestException, ValueError, RecursionError) as error:  # a connection that dropped?
+                problem = _reason(error)
+    raise _RefusedError(f"the metadata at {url} are not JSON ({problem})")
 
 
-class _Transfer:
-    """Fills a partial file from the server until it is the record's file."""
+def _download(session: requests.Session, file: RecordFile, path: Path, progress: bool) -> None:
+    """Complete and check a partial file; bytes of several calls that do not match get a second chance."""
+    with path.open("ab") as body:
+        resumed = body.tell() > 0
+        try:
+            _fill(session, file, body, progress)
+        except _MismatchError:
+            body.truncate(0)
+            if not resumed:
+                raise
+            _fill(session, file, body, progress)
 
-    def __init__(self, client: _Client, file: RecordFile, body: io.BufferedRandom) -> None:
-        self.client = client
-        self.file = file
-        self.body = body
-        self.mixed = self._position() > 0  # whether the bytes come from more than one answer
 
-    def finish(self, progress: bool) -> None:
-        """Fetch what is missing and check the whole; bytes of several answers that do not match get a second chance."""
-        if self._position() > self.file.size:
-            self._discard()
-        name, size, hidden = self.file.name, self.file.size, None if progress else True  # None: off a terminal
-        with tqdm(desc=name, total=size, initial=self._position(), unit="B", unit_scale=True, disable=hidden) as bar:
-            try:
-                self._fill(bar)
-            except _MismatchError:
-                if not self.mixed:
-                    raise
-                self._discard()
-                self._fill(bar)
+def _fill(session: requests.Session, file: RecordFile, body: IO[bytes], progress: bool) -> None:
+    have = furthest = body.seek(0, os.SEEK_END)
+    attempts = fruitless = 0
+    hidden = None if progress else True  # None: off a terminal
+    with tqdm(desc=file.name, total=file.size, unit="B", unit_scale=True, disable=hidden) as bar:
+        while have != file.size:
+            problem = _receive(session, file, body, bar, have if have < file.size else 0)
+            have, attempts = body.seek(0, os.SEEK_END), attempts + 1
+            fruitless, furthest = (0, have) if have > furthest else (fruitless + 1, furthest)
+            if have != file.size and (fruitless == _ATTEMPTS or attempts == _REQUESTS):
+                raise _RefusedError(f"{problem} (attempt {attempts}, the last); what has arrived is kept")
+            time.sleep(min(_LONGEST_BACKOFF, _BACKOFF * (2**fruitless - 1)))
+    with Path(body.name).open("rb") as whole:
+        found = hashlib.file_digest(whole, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+    if found != file.md5:
+        raise _MismatchError(f"what arrived has MD5 {found}, and the record gives {file.md5}")
 
-    def _fill(self, bar: tqdm[NoReturn]) -> None:
-        if self._position() < self.file.size:
-            self.client.persist(partial(self._receive, bar), self._position)
-        self.body.seek(0)
-        found = hashlib.file_digest(self.body, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
-        if found != self.file.md5:
-            raise _MismatchError(f"what arrived has MD5 {found}, and the record gives {self.file.md5}")
 
-    def _receive(self, bar: tqdm[NoReturn]) -> None:
-        """Make one attempt: go on from the partial file where the server lets us, or else begin anew."""
-        offset = self._position()
-        # Zenodo honours Range at the page's link, and ignores it at the API's (zenodo/zenodo#2593).
-        links = (self.file.url, _file_link(self.file.record, self.file.name)) if offset else ()
-        for url in dict.fromkeys(links):
-            with self.client.get(url, {"Range": f"bytes={offset}-"}) as response:
-                if self._continues(response, offset):
-                    self.mixed = True
-                    return self._append(response, bar)
-        with self.client.get(self.file.url, {}) as response:
-            self.client.require(response, "the file")
-            length = response.headers.get("Content-Length", str(self.file.size))
-            if length != str(self.file.size) and "Content-Encoding" not in response.headers:
-                raise _TransientError(f"the server has {length:.20} bytes, and the record gives {self.file.size}")
-            self._discard()
-            return self._append(response, bar)
-
-    def _continues(self, response: requests.Response, offset: int) -> bool:
-        expected = rf"bytes {offset}-\d+/{self.file.size}"
-        found = re.fullmatch(expected, response.headers.get("Content-Range", ""))
-        return response.status_code == 206 and found is not None and "Content-Encoding" not in response.headers
-
-    def _append(self, response: requests.Response, bar: tqdm[NoReturn]) -> None:
-        position = self._position()
-        bar.n = bar.initial = position
+def _receive(session: requests.Session, file: RecordFile, body: IO[bytes], bar: tqdm[Any], offset: int) -> str:
+    """Ask for the bytes from an offset on, append what comes, and tell what ended it."""
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    with session.get(file.url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+        span = re.fullmatch(rf"bytes {offset}-\d+/{file.size}", response.headers.get("Content-Range", ""))
+        if offset and not span and response.status_code in (206, 416):
+            return _receive(session, file, body, bar, 0)
+        _require(response, 206 if span else 200, "the file")
+        if not span:
+            offset = body.truncate(0)
+        bar.n = bar.initial = offset
         bar.refresh()
-        for chunk in _chunks(response):
-            position += len(chunk)
-            if position > self.file.size:
-                raise _MismatchError(f"the server sends more than the {self.file.size:,} bytes that the record gives")
-            self.body.write(chunk)
-            bar.update(len(chunk))
-            if position == self.file.size:
-                return
-        raise _TransientError(f"the server stopped after {position:,} of {self.file.size:,} bytes")
+        try:
+            for chunk in response.iter_content(_CHUNK):
+                offset += len(chunk)
+                if offset > file.size:
+                    raise _MismatchError(f"the server sends more than the {file.size:,} bytes that the record gives")
+                body.write(chunk)
+                bar.update(len(chunk))
+        except requests.RequestException as error:
+            return f"the connection broke ({_reason(error)})"
+    return f"the server stopped after {offset:,} of {file.size:,} bytes"
 
-    def _discard(self) -> None:
-        self.body.seek(0)
-        self.body.truncate()
-        self.mixed = False
 
-    def _position(self) -> int:
-        return self.body.seek(0, os.SEEK_END)
+def _require(response: requests.Response, status: int, wanted: str) -> None:
+    """Refuse an answer that cannot be what was asked for."""
+    if response.status_code != status:
+        raise _RefusedError(f"the server says {response.status_code} {response.reason} at {response.url}")
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise _RefusedError(f"the server answered with an HTML page, not {wanted}, at {response.url}")
 
 
 def _base() -> str:
@@ -336,81 +249,17 @@ def _base() -> str:
     return base
 
 
-def _file_link(record: int, name: str) -> str:
-    return f"{record_page(record)}/files/{quote(name)}?download=1"
-
-
-def _session() -> requests.Session:
-    about = metadata("temporal-pairs")
-    homepage = dict(line.split(", ", 1) for line in about.get_all("Project-URL", []))["Homepage"]
-    session = requests.Session()
-    # Without "python-requests": that is the name which Zenodo answers with 403.
-    agent = f"temporal-pairs/{about['Version']} (+{homepage}; requests/{requests.__version__})"
-    session.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
-    return session
-
-
-def _reason(error: OSError) -> str:
+def _reason(error: Exception) -> str:
     """Return what an exception of requests says at its heart, without the names of objects and pools."""
     cause = error.args[0] if error.args else error
     cause = getattr(cause, "reason", None) or cause
-    words = cause.args[0] if isinstance(cause, Exception) and cause.args else cause
-    return re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", str(words))
+    words = str(cause.args[0] if isinstance(cause, Exception) and cause.args else cause)
+    heart = re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", words)
+    request = getattr(error, "request", None)
+    return heart if request is None else f"no answer from {urlsplit(request.url).hostname} ({heart})"
 
 
-def _retry_after(response: requests.Response) -> float | None:
-    """Return the seconds that a Retry-After asks for (RFC 9110, section 10.2.3), None where there is none."""
-    value = response.headers.get("Retry-After", "")
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return float(value)
-    # Measured by the server's own clock where it tells the time: ours may be wrong.
-    until, now = _http_date(value), _http_date(response.headers.get("Date", "")) or datetime.now(UTC)
-    return None if until is None else max(0.0, (until - now).total_seconds())
-
-
-def _http_date(value: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
-def _chunks(response: requests.Response) -> Iterator[bytes]:
-    try:
-        yield from response.iter_content(_CHUNK)
-    except OSError as error:
-        raise _TransientError(f"the connection broke ({_reason(error)})") from error
-
-
-def _absolute(link: str) -> str | None:
-    """Return a link of Zenodo's as an address, on the mirror where one is set; None if it is no http(s) one."""
-    try:
-        url = urlsplit(urljoin(f"{_ZENODO}/", link))
-    except ValueError:
-        return None
-    if url.scheme not in {"http", "https"} or not url.hostname:
-        return None
-    if url.hostname == urlsplit(_ZENODO).hostname:
-        return _base() + url._replace(scheme="", netloc="").geturl()
-    return url.geturl()
-
-
-def _open_private(path: Path) -> io.BufferedRandom:
-    """Open the partial file to go on with it; whatever else lies there is removed, never written to."""
-    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        descriptor = os.open(path, flags)
-    except FileNotFoundError:
-        pass
-    except OSError:
-        path.unlink()
-    else:
-        found = os.fstat(descriptor)
-        # A second name would let what is written here appear elsewhere.
-        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1:
-            os.fchmod(descriptor, 0o600)
-            return os.fdopen(descriptor, "r+b")
-        os.close(descriptor)
-        path.unlink()
-    return os.fdopen(os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600), "r+b")
+def _drop_if_empty(path: Path) -> None:
+    with suppress(OSError):
+        if not path.stat().st_size:
+            remove_folder(path.parent)

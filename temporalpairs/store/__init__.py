@@ -1,13 +1,14 @@
-"""The store: one schema for both datasets, as a zarr v3 folder or an HDF5 file, checked whenever it is read.
+"""The store: one schema for all datasets, as a zarr v3 folder or an HDF5 file, checked whenever it is read.
 
-`write_store` publishes atomically; `read_store` returns a store whose every array has the SHA-256 that its manifest
-states, or raises. DATASETS.md lists arrays and attributes.
+`write_store` reads back what it wrote and publishes it atomically; `read_store` returns a store whose every array has
+the SHA-256 that its manifest states, or raises. DATASETS.md lists arrays and attributes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from temporalpairs.checks import as_path, choice, shown
 from temporalpairs.errors import (
     NotAStoreError,
     OptionError,
@@ -24,6 +26,7 @@ from temporalpairs.errors import (
     StoreNotFoundError,
     StoreVersionError,
 )
+from temporalpairs.files import exists
 from temporalpairs.sequences import OBJECT_COLUMNS, TABLE_COLUMNS, Objects, Sequences
 from temporalpairs.store import hdf5 as hdf5_format
 from temporalpairs.store import zarr as zarr_format
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import ModuleType
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of what is written; every version from 1 on is read
 
 StoreFormat = Literal["zarr", "hdf5"]
 _SUFFIXES: dict[StoreFormat, str] = {"zarr": ".zarr", "hdf5": ".h5"}
@@ -50,9 +53,9 @@ class Store:
     """A store that was read whole and found intact.
 
     Attributes:
-        path: where it lies.
-        attributes: its manifest; see DATASETS.md.
-        sequences: its arrays.
+        path: the folder or file.
+        attributes: the manifest; see DATASETS.md.
+        sequences: the arrays, which cannot be written to.
     """
 
     path: Path
@@ -68,14 +71,17 @@ def store_path(out: str | Path, format: StoreFormat | None = None) -> tuple[Path
         format: by default what the suffix says, and zarr without one.
 
     Raises:
-        OptionError: the format is unknown or contradicts the suffix.
+        OptionError: the format is unknown or contradicts the suffix, the suffix is that of something else, or the path
+            is a folder that is there already.
     """
-    out = Path(out)
+    out = as_path("out", out)
     by_suffix = {suffix: name for name, suffix in _SUFFIXES.items()}.get(out.suffix)
-    format = format or by_suffix or "zarr"
-    if format not in _SUFFIXES:
-        raise OptionError(f"format={format!r} is unknown; the formats are {', '.join(_SUFFIXES)}.")
+    format = by_suffix or "zarr" if format is None else choice("format", format, list(_SUFFIXES))
     if by_suffix is None:
+        if out.suffix[1:2].isalpha():  # "v1.2" has none
+            raise OptionError(f"{out} ends in {out.suffix}; a store is a NAME.zarr folder or a NAME.h5 file.")
+        if not out.name or out.is_dir():
+            raise OptionError(f"{out} is a folder; give the path of the new store, such as {out / 'NAME.zarr'}.")
         return out.with_name(out.name + _SUFFIXES[format]), format
     if by_suffix != format:
         raise OptionError(f"{out} ends in {out.suffix}, but format={format!r} was asked for; drop one of the two.")
@@ -85,37 +91,66 @@ def store_path(out: str | Path, format: StoreFormat | None = None) -> tuple[Path
 def write_store(
     out: str | Path, sequences: Sequences, attributes: Attributes, format: StoreFormat | None = None
 ) -> Path:
-    """Write a store and publish it atomically.
+    """Write a store, read it back, and publish it atomically.
 
     Args:
         out: its path; a missing suffix is added.
         sequences: the arrays.
-        attributes: title, license and so on; schema version, counts and digests are added here.
+        attributes: title, license and so on, as JSON values; schema version, counts and digests are added here.
         format: by default what the suffix says, and zarr without one.
 
     Returns:
         The path of the store.
 
     Raises:
-        OptionError: the format is unknown or contradicts the suffix, or there are no sequences, or they do not fit.
+        OptionError: the format is unknown or contradicts the suffix, there are no sequences, they do not fit together,
+            or the attributes are no JSON.
         StoreExistsError: there is something at the path.
-        StoreError: the disk is full, or the folder is not writable.
+        StoreError: the disk is full, the folder is not writable, or what was written does not read back.
+
+    Example:
+        ```python
+        from pathlib import Path
+        from tempfile import TemporaryDirectory
+
+        from kittimasks import load_kitti_masks
+        from temporalpairs import read_store, write_store
+
+        masks = read_store(load_kitti_masks(source="sample").store)
+        with TemporaryDirectory() as folder:
+            path = write_store(Path(folder) / "masks.h5", masks.sequences, {"title": "KITTI Masks, again"})
+            print(read_store(path).attributes["counts"]["frames"])  # 1911
+        ```
     """
     path, format = store_path(out, format)
+    if not isinstance(sequences, Sequences):
+        raise OptionError(f"{path} was not written: sequences={shown(sequences)} is not of the class Sequences.")
     if not len(sequences):
         raise OptionError(f"{path} was not written: there is not one sequence to put into it.")
     arrays = _arrays(sequences)
     if not _fit(arrays):
         raise OptionError(f"{path} was not written: the arrays of these sequences do not fit together; see Sequences.")
-    manifest = _manifest(sequences, arrays, attributes)
+    try:
+        manifest = _manifest(sequences, arrays, attributes)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"{path} was not written: its attributes are not a mapping of JSON values ({error})."
+        ) from None
     remedy = "Look at the free space and the permissions there, then build again."
     with _telling_system_errors(path, "could not be written", remedy), publishing(path) as built:
         _MODULES[format].write(built, arrays, manifest)
+        _read_back(path, built, manifest)
     return path
 
 
 def read_store(path: str | Path) -> Store:
     """Read a store into memory and check all of it.
+
+    Args:
+        path: a NAME.zarr folder or a NAME.h5 file.
+
+    Returns:
+        The store. Its arrays cannot be written to; copy what you want to change.
 
     Raises:
         StoreNotFoundError: there is nothing at the path.
@@ -123,15 +158,21 @@ def read_store(path: str | Path) -> Store:
         StoreVersionError: the store was written by a later version of this package.
         StoreCorruptError: the store is damaged or incomplete.
         StoreError: the system does not let it be read.
+
+    Example:
+        ```python
+        from kittimasks import load_kitti_masks
+        from temporalpairs import read_store
+
+        store = read_store(load_kitti_masks(source="sample").store)
+        print(store.attributes["title"], store.sequences.factors.shape)  # KITTI Masks (1911, 3)
+        ```
     """
-    path = Path(path)
+    path = as_path("path", path)
     attributes = read_attributes(path)
-    described = attributes["arrays"]
-    with _reading(path):
-        arrays = _module_of(path).read(path, described)
-    for name, array in arrays.items():
-        if _digest(array) != described[name]["sha256"]:
-            raise StoreCorruptError(path, f"array {name!r} is damaged (SHA-256 differs from the manifest)")
+    arrays = dict(_checked_arrays(path, attributes["arrays"]))
+    for array in arrays.values():
+        array.flags.writeable = False
     return Store(path, attributes, _sequences(path, arrays))
 
 
@@ -141,25 +182,49 @@ def read_attributes(path: str | Path) -> Attributes:
     Raises:
         StoreError: as `read_store`.
     """
-    path = Path(path)
+    path = as_path("path", path)
     with _reading(path):
-        if not path.exists():
+        if not exists(path):
             raise StoreNotFoundError(path)
         attributes: Attributes = _module_of(path).read_attributes(path)
     found = attributes.get("schema_version")
     if "schema_version" not in attributes or _MANIFEST_DIGEST not in attributes:  # every version has these two
         raise NotAStoreError(path, "its attributes are not those of one")
-    if isinstance(found, int) and found > SCHEMA_VERSION:
+    if type(found) is int and found > SCHEMA_VERSION:
         raise StoreVersionError(path, found, SCHEMA_VERSION)
-    if found != SCHEMA_VERSION or _manifest_digest(attributes) != attributes.get(_MANIFEST_DIGEST):
+    if type(found) is not int or found < 1 or _manifest_digest(attributes) != attributes[_MANIFEST_DIGEST]:
         raise StoreCorruptError(path, "its attributes are damaged (SHA-256 differs from the manifest)")
     return attributes
 
 
+def _read_back(path: Path, built: Path, manifest: Attributes) -> None:
+    """Compare a store that was just written with what it should hold, array by array."""
+    try:
+        if read_attributes(built)[_MANIFEST_DIGEST] != manifest[_MANIFEST_DIGEST]:
+            raise StoreCorruptError(built, "its attributes are not those that were written")
+        for _ in _checked_arrays(built, manifest["arrays"]):
+            pass
+    except StoreError as error:
+        raise StoreError(
+            path,
+            f"was not published, because what was written does not read back ({error.problem})",
+            "Another disk may do, or the other format; else zarr or h5py are not installed well.",
+        ) from error
+
+
+def _checked_arrays(path: Path, described: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    with _reading(path):
+        for name, array in _module_of(path).read(path, described):
+            if _digest(array) != described[name]["sha256"]:
+                raise StoreCorruptError(path, f"array {name!r} is damaged (SHA-256 differs from the manifest)")
+            yield name, array
+
+
 def _module_of(path: Path) -> ModuleType:
-    if path.is_dir():
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
         return zarr_format
-    if path.is_file():
+    if stat.S_ISREG(mode):
         return hdf5_format
     raise NotAStoreError(path, "neither a folder nor a file")
 
@@ -245,8 +310,8 @@ def _manifest(sequences: Sequences, arrays: dict[str, np.ndarray], attributes: A
     known = sequences.track >= 0
     tracks = np.unique(np.stack([sequences.video, sequences.track], axis=1)[known], axis=0)
     manifest: Attributes = {
-        "schema_version": SCHEMA_VERSION,
         **attributes,
+        "schema_version": SCHEMA_VERSION,
         "package_version": version("temporal-pairs"),
         "counts": {
             "videos": len(np.unique(sequences.video[sequences.video >= 0])),
@@ -269,4 +334,5 @@ def _digest(array: np.ndarray) -> str:
 
 def _manifest_digest(attributes: Attributes) -> str:
     rest = {key: value for key, value in attributes.items() if key != _MANIFEST_DIGEST}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,22 +1,23 @@
 """The store as an HDF5 file: gzip and Fletcher-32, and a SHA-256 of the whole file in its user block.
 
-Only `store` calls this. The library reads its own metadata unchecked, and a flipped bit there can make it allocate
-without bound or crash; so the first 512 bytes, which HDF5 leaves to the user, hold the digest of all that follows, and
-no file is handed to the library before it matches. Other HDF5 readers skip the block.
+Only `store` calls this. HDF5 reads its own metadata unchecked, and a flipped bit there can make it allocate without
+bound or crash; so the first 512 bytes, which HDF5 leaves to the user, hold the digest of all that follows, and no file
+is handed to the library before it matches. Other HDF5 readers skip the block.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from zlib_ng import zlib_ng
 
 from temporalpairs.errors import NotAStoreError, StoreCorruptError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import h5py
@@ -25,7 +26,6 @@ _USER_BLOCK = 512  # the smallest that HDF5 allows
 _MAGIC = b"temporal-pairs store, SHA-256 of the bytes from 512 on: "
 _ROWS_PER_CHUNK = 8192
 _GZIP_LEVEL = 4  # h5py's default
-_FLETCHER_BYTES = 4
 
 
 def write(path: Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> None:
@@ -33,9 +33,10 @@ def write(path: Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any])
     import h5py
 
     # In memory, because a disk that is full, or a quota, crashes the library when it closes the file (measured).
-    # The format of HDF5 1.10 admits attributes over 64 KiB (a list of thousands of source files).
+    # Up to HDF5 1.10, whose format admits attributes over 64 KiB (a list of thousands of source files); not from 1.10
+    # on: with a user block, HDF5 1.14 then writes checksums that no version accepts (h5py 3.11 to 3.15).
     with h5py.File(
-        path, "w", driver="core", backing_store=False, userblock_size=_USER_BLOCK, libver=("v110", "v110")
+        path, "w", driver="core", backing_store=False, userblock_size=_USER_BLOCK, libver=("earliest", "v110")
     ) as file:
         for key, value in attributes.items():
             file.attrs[key] = _encode(value)
@@ -64,23 +65,20 @@ def read_attributes(path: Path) -> dict[str, Any]:
         NotAStoreError: the file is no HDF5 file of this package.
         StoreCorruptError: its bytes are not those that were written.
     """
-    import h5py
-
     _check(path)
-    with h5py.File(path, "r", locking=False) as file:
+    with _opened(path) as file:
         return {key: _decode(value) for key, value in file.attrs.items()}
 
 
-def read(path: Path, described: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Read the arrays that the manifest describes; `read_attributes` has checked the file before.
+def read(path: Path, described: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and content of each array that the manifest describes; `read_attributes` has checked the file before.
 
     Raises:
         StoreCorruptError: one is missing, damaged, or not as described.
     """
     import h5py
 
-    arrays = {}
-    with h5py.File(path, "r", locking=False) as file:
+    with _opened(path) as file:
         for name, description in described.items():
             array = file.get(name)
             if (
@@ -89,47 +87,31 @@ def read(path: Path, described: dict[str, Any]) -> dict[str, np.ndarray]:
                 or array.dtype != np.dtype(description["dtype"])
             ):
                 raise StoreCorruptError(path, f"array {name!r} is not the one that the manifest describes")
-            arrays[name] = _read_array(array)
-    return arrays
+            try:
+                yield name, array[...]
+            except OSError as error:
+                raise StoreCorruptError(path, f"array {name!r} cannot be decoded ({error})") from error
 
 
-def _read_array(dataset: h5py.Dataset) -> np.ndarray:
-    """Read a dataset that `write` made, chunk by chunk.
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open a file through Python, which neither locks it nor minds that another handle in this process has it open."""
+    import h5py
 
-    zlib-ng inflates three times as fast as the library's zlib, which is most of what opening a store takes (measured).
-    The Fletcher-32 checksum behind each chunk is for other readers: here SHA-256 covers file and content.
-    """
-    array = np.empty(dataset.shape, dataset.dtype)
-    for i in range(dataset.id.get_num_chunks()):
-        offset = dataset.id.get_chunk_info(i).chunk_offset
-        _, stored = dataset.id.read_direct_chunk(offset)
-        chunk = np.frombuffer(zlib_ng.decompress(stored[:-_FLETCHER_BYTES]), dataset.dtype).reshape(dataset.chunks)
-        rows = array[offset[0] : offset[0] + dataset.chunks[0]]
-        rows[...] = chunk[: len(rows)]
-    return array
+    with path.open("rb") as raw, h5py.File(raw, "r") as file:
+        yield file
 
 
 def _check(path: Path) -> None:
     """Compare the user block with the bytes that follow."""
-    try:
-        with path.open("rb") as raw:
-            block = raw.read(_USER_BLOCK)
-        digest = _digest(path)
-    except PermissionError:
-        raise
-    except OSError as error:
-        raise StoreCorruptError(path, f"cannot be read ({error})") from error
+    with path.open("rb") as raw:
+        block = raw.read(_USER_BLOCK)
+        digest = hashlib.file_digest(raw, "sha256").hexdigest()
     if block == _user_block(digest):
         return
     if block.startswith(_MAGIC) or digest.encode("ascii") in block:  # damage behind the user block, or in its text
         raise StoreCorruptError(path, "its bytes are damaged (SHA-256 differs from the one in its user block)")
     raise NotAStoreError(path, "a file that is no HDF5 store of this package")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as raw:
-        raw.seek(_USER_BLOCK)
-        return hashlib.file_digest(raw, "sha256").hexdigest()
 
 
 def _user_block(digest: str) -> bytes:
