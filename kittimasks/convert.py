@@ -11,6 +11,7 @@ import numpy as np
 from kittimasks import card
 from kittimasks.card import PUBLISHED_PAIRS
 from kittimasks.release import read_released, write_released
+from temporalpairs.builders.formats import mots
 from temporalpairs.errors import DatasetWarning, ReleasedFileError, WrongStoreError
 from temporalpairs.sequences import UNKNOWN, Sequences
 from temporalpairs.store import read_store, write_store
@@ -58,12 +59,14 @@ def convert_release(pickle: Path, out: Path, *, license: str | None = None, veri
     attributes = card.attributes(
         Edition(
             edition="release v2",
-            license=license or card.MOTS_LICENSE,
+            license=license or mots.LICENSE,
             notes=f"The released file does not say which video a sequence comes from. Its MD5 {checked}.",
         ),
         videos=[],
         sources=[SourceFile(pickle.name, pickle.stat().st_size, sha256)],
         builder={"name": "convert_release", "options": {}},
+        categories={},
+        citation=mots.CITATION,
     )
     path = write_store(out, sequences, attributes)
     pairs = len(masks.factors) - len(sequences)
