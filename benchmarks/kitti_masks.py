@@ -125,7 +125,7 @@ def full_size_store(scratch: Path, name: str) -> Path:
         category=zeros + 2,
     )
     names = [f"{i:04d}" for i in range(25)]
-    facts = attributes(BUILT, videos=names, sources=[], builder={"name": "", "options": {}})
+    facts = attributes(BUILT, videos=names, sources=[], builder={"name": "", "options": {}}, categories={})
     return write_store(scratch / name, sequences, facts)
 
 

@@ -236,7 +236,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.format not in (None, expected):
         raise OptionError(f"--format {options.format}: {options.dataset} is exported as {expected}.")
     if options.dataset == "kitti-masks":
-        from kittimasks.convert import export_release as export_masks
+        from kittimasks.release import export_release as export_masks
 
         if options.out is None:
             raise OptionError("--out is missing: a pickle does not go to the standard output.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from kittimasks import card
 from kittimasks.cut import CROPS, MIN_PIXELS, CutOptions, cut_video
-from temporalpairs.builders.formats.mots import CATEGORIES, find_all_videos
+from temporalpairs.builders.formats.mots import CATEGORIES, CITATION, LICENSE, find_all_videos
 from temporalpairs.errors import OptionError, StoreExistsError
 from temporalpairs.parallel import run_in_order
 from temporalpairs.sequences import Sequences
@@ -37,7 +37,7 @@ def build_kitti_masks(
     crops: int = CROPS,
     drop_extreme_ids: bool = True,
     long_before_hole: bool = True,
-    edition: Edition = card.BUILT,
+    edition: Edition = replace(card.BUILT, license=LICENSE),  # noqa: B008
 ) -> Path:
     """Build a KITTI Masks store from MOTS annotations; the defaults reproduce the released dataset.
 
@@ -92,6 +92,9 @@ def build_kitti_masks(
         videos=[video.name for video in videos],
         sources=[file for _, files in cut for file in files],
         builder={"name": "build_kitti_masks", "options": _json(options)},
+        categories={number: name for name, number in CATEGORIES.items()},
+        citation=CITATION,
+        reader="mots",
     )
     return write_store(path, sequences, attributes, format)
 

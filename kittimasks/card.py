@@ -1,14 +1,15 @@
-"""What KITTI Masks is and what a store of it says of itself."""
+"""What KITTI Masks is and what a store of it says of itself; README.md and CITATION.bib lie beside this file."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from temporalpairs.store import manifest as edition
-from temporalpairs.store.manifest import PAPER, SYNTHETIC_LICENSE, DatasetFacts, Edition
+from temporalpairs.store import manifest
+from temporalpairs.store.manifest import SYNTHETIC_LICENSE, DatasetFacts, Edition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from temporalpairs.tracks import SourceFile
 
@@ -16,38 +17,54 @@ RECORD = 3931823  # Zenodo
 RELEASED_FILENAME = "kitti_peds_v2.pickle"
 PUBLISHED_PAIRS = 82_506  # pairs of consecutive frames (Klindt et al. 2021)
 
-MOTS_LICENSE = "CC BY-NC-SA 3.0 (that of the KITTI MOTS and MOTSChallenge annotations)"
-MOTS_PAPER = """\
-@inproceedings{voigtlaender2019mots,
-  title     = {{MOTS}: Multi-Object Tracking and Segmentation},
-  author    = {Voigtlaender, Paul and Krause, Michael and Osep, Aljosa and Luiten, Jonathon and
-               Sekar, Berin Balachandar Gnana and Geiger, Andreas and Leibe, Bastian},
-  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)},
-  year      = {2019}
-}
-"""
-
 FACTS = DatasetFacts(
     dataset="kitti-masks",
     title="KITTI Masks",
     homepage=f"https://doi.org/10.5281/zenodo.{RECORD}",
-    citation=f"{PAPER}\n{MOTS_PAPER}",
     factor_names=("y", "x", "area"),
     factor_units=("px", "px", "px²"),
 )
 IMAGE_SHAPE = (64, 64)
 
-BUILT = Edition("built from raw annotations", MOTS_LICENSE)
+BUILT = Edition("built from raw annotations", "that of the annotations, which do not state one")
 SYNTHETIC = Edition(
     "synthetic sample",
     SYNTHETIC_LICENSE,
-    notes="Synthetic: drawn by kitti_masks_sample in the format of KITTI MOTS. No real person is in it.",
+    notes="Synthetic: drawn by tools/kitti_masks_sample.py in the format of KITTI MOTS. No real person is in it.",
     synthetic=True,
 )
 
 
 def attributes(
-    which: Edition, *, videos: Sequence[str], sources: Sequence[SourceFile], builder: dict[str, Any]
+    edition: Edition,
+    *,
+    videos: Sequence[str],
+    sources: Sequence[SourceFile],
+    builder: dict[str, Any],
+    categories: Mapping[int, str],
+    citation: str = "",
+    reader: str = "",
 ) -> dict[str, Any]:
-    """Put together the attributes of a KITTI Masks store."""
-    return edition.attributes(FACTS, which, image_shape=IMAGE_SHAPE, videos=videos, sources=sources, builder=builder)
+    """Put together the attributes of a KITTI Masks store.
+
+    Args:
+        edition: the edition that the store holds, with its license.
+        videos: name of each video.
+        sources: the raw files.
+        builder: what built the store, and with which options.
+        categories: name of each category id.
+        citation: BibTeX of the annotations' paper; the store has it after the dataset's own.
+        reader: name of the raw format; empty for the released file.
+    """
+    paper = Path(__file__).with_name("CITATION.bib").read_text(encoding="utf-8")
+    return manifest.attributes(
+        FACTS,
+        edition,
+        image_shape=IMAGE_SHAPE,
+        videos=videos,
+        sources=sources,
+        builder=builder,
+        categories=categories,
+        citation=f"{paper}\n{citation}" if citation else paper,
+        reader=reader,
+    )

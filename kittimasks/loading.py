@@ -19,7 +19,7 @@ SAMPLE_FOLDER = Path(__file__).parent / "sample" / "instances_txt"
 
 
 def _convert(pickle: Path, out: Path, license: str | None, verified: bool) -> None:
-    from kittimasks.convert import convert_release
+    from kittimasks.release import convert_release
 
     convert_release(pickle, out, license=license, verified=verified)
 

@@ -1,31 +1,59 @@
-"""The released file of KITTI Masks, `kitti_peds_v2.pickle`: read without executing it, and written in its format.
+"""The released file of KITTI Masks, `kitti_peds_v2.pickle`: read without executing it, written, and made into a store.
 
 The file is a pickled dict of two lists with one array per sequence: ``pedestrians``, bool [T, 64, 64], and
 ``pedestrians_latents``, float32 [T, 3] = (y, x, area). Sequences and frames count from 0, as in those lists.
+
+Python's unpickler reads it and meets `_Recorded`, which notes what it is called with and does nothing; a pass of
+`pickletools.genops` before it bounds what it may do. Arrays are then made from the bytes that were noted.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
+import math
+import os
+import pickle
+import pickletools
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from kittimasks.inert_pickle import MAX_ARRAY_BYTES, read_arrays
-from temporalpairs.errors import DatasetWarning, OptionError, ReleasedFileError
+from kittimasks import card
+from temporalpairs.builders.formats import mots
+from temporalpairs.errors import DatasetWarning, OptionError, ReleasedFileError, WrongStoreError
+from temporalpairs.sequences import UNKNOWN, Sequences
+from temporalpairs.store import read_store, write_store
 from temporalpairs.store.atomic import publishing
+from temporalpairs.store.manifest import Edition
+from temporalpairs.tracks import SourceFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _MASKS, _FACTORS = "pedestrians", "pedestrians_latents"
 _SIDE = 64  # pixels
 _PIXELS = _SIDE * _SIDE
-_CHUNK = 4096  # frames measured at once: 2 MB of masks, which stay in the cache
-# Bit k of the column of every pixel in a packed row: x sums up as Σ 2ᵏ · (pixels of the mask in plane k).
-_COLUMN_PLANES = np.packbits((np.arange(_SIDE) >> np.arange(6)[:, None]) & 1, axis=1).view(np.uint64)[:, 0]
+
+# What Python writes for a dict of lists of arrays.
+_OPCODES = frozenset(
+    """FRAME EMPTY_DICT EMPTY_LIST EMPTY_TUPLE MARK BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET NONE NEWTRUE NEWFALSE
+    BININT BININT1 BININT2 BINUNICODE SHORT_BINUNICODE BINBYTES SHORT_BINBYTES BYTEARRAY8 TUPLE TUPLE1 TUPLE2 TUPLE3
+    APPEND APPENDS SETITEMS GLOBAL STACK_GLOBAL REDUCE BUILD STOP""".split()  # noqa: SIM905
+)
+_TEXTS = ("BINUNICODE", "SHORT_BINUNICODE")
+_PUTS, _GETS = ("BINPUT", "LONG_BINPUT", "MEMOIZE"), ("BINGET", "LONG_BINGET")
+_FREE_OPCODES = 512  # for the dict, its lists and what their first arrays have beyond the others
+_BYTES_PER_OPCODE = 32  # at least; masks and factors of one frame, the densest there are, have 75
+_MAX_NAME = 64  # bytes of a key or a name; the longest that is needed has 22
+_MODULES = ("numpy", *(f"numpy.{core}.{module}" for core in ("core", "_core") for module in ("multiarray", "numeric")))
+_NAMES = ("_reconstruct", "_frombuffer", "ndarray", "dtype")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +72,7 @@ class ReleasedMasks:
 
 
 def read_released(path: Path, *, verified: bool = False) -> ReleasedMasks:
-    """Read a file in the released format; nothing in it is executed.
+    """Read a file in the released format; nothing in it is executed, and memory stays below eight times its size.
 
     The file has no checksum of its own. In its place, (y, x, area) of each mask must equal the file's to the bit;
     damage that happens to keep all three shows only in the publisher's MD5.
@@ -61,122 +89,197 @@ def read_released(path: Path, *, verified: bool = False) -> ReleasedMasks:
         ReleasedFileError: the file is damaged or is not of this format.
         OSError: the file cannot be opened or read.
     """
-    masks, factors = _lists(path, read_arrays(path, _keep))
-    frames = [_rows(path, i, _MASKS, kept, "bool", f"[T, {_SIDE}, {_SIDE}]") for i, kept in enumerate(masks)]
-    values = [_rows(path, i, _FACTORS, kept, "float32", "[T, 3]") for i, kept in enumerate(factors)]
-    for i, (mask, value) in enumerate(zip(frames, values, strict=True)):
-        if len(mask) != len(value):
-            found = f"{_FACTORS} has {len(value)} rows, expected one for each of the {len(mask)} frames"
-            raise ReleasedFileError(path, found, place=f"sequence {i}")
+    try:
+        with _Reader(path) as file:
+            _check_opcodes(path, file)
+            file.seek(0)
+            held, size = _Unpickler(file).load(), file.size
+    except (OSError, MemoryError, ReleasedFileError):
+        raise
+    except Exception as error:  # a damaged pickle raises whatever it likes
+        raise ReleasedFileError(path, f"is no pickle of arrays ({error!s:.200})") from error
+    frames, factors, wrong = [], [], []
+    for i, (masks, values) in enumerate(_pairs(path, held)):
+        place = f"sequence {i}"
+        refused = partial(ReleasedFileError, path, place=place)
+        pixels = _array(refused, _MASKS, masks, "|b1", (_SIDE, _SIDE))
+        rows = _array(refused, _FACTORS, values, "<f4", (3,))
+        size -= pixels.nbytes + rows.nbytes
+        if size < 0:
+            raise refused("uses bytes that an array before it has used")
+        if pixels.view(np.uint8).max() > 1:
+            raise refused(f"{_MASKS} has bytes other than 0 and 1")
+        if len(pixels) != len(rows):
+            raise refused(f"{_FACTORS} has {len(rows)} rows, expected one for each of the {len(pixels)} frames")
+        measured = _measure(pixels)
+        for frame in np.flatnonzero((measured.view(np.uint32) != rows.view(np.uint32)).any(axis=1)).tolist():
+            found = f"{_FACTORS} is {_triple(rows[frame])}, its mask has {_triple(measured[frame])}"
+            wrong.append((f"{place}, frame {frame}", found))
+            if not verified or not np.isfinite(rows[frame]).all():
+                raise ReleasedFileError(path, found, place=wrong[-1][0])
+        frames.append(np.packbits(pixels.reshape(-1, _PIXELS), axis=1))
+        factors.append(rows)
+    if wrong:
+        place, found = wrong[0]
+        warnings.warn(
+            f"{path}: {len(wrong):,} frames have factors that do not follow from their masks, the first in {place}: "
+            f"{found}.\n  The file is as published; its factors are kept.",
+            DatasetWarning,
+            stacklevel=2,
+        )
     start = np.cumsum([0, *map(len, frames)], dtype=np.int64)
-    released = ReleasedMasks(np.concatenate(frames), np.concatenate(values), start)
-    _check_factors(path, released, verified=verified)
-    return released
+    return ReleasedMasks(np.concatenate(frames), np.concatenate(factors), start)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Kept:
-    """What stays of an array of the file: its content only where that is masks, then packed, or factors."""
+class _Reader(io.BufferedReader):
+    """A file of which nobody can ask for more than there is, which would set memory aside for it."""
 
-    dtype: str
-    shape: tuple[int, ...]
-    rows: np.ndarray | None
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self.size = os.fstat(self.fileno()).st_size
 
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(self.size - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
 
-def _keep(array: np.ndarray) -> _Kept:
-    rows = None
-    if array.dtype == np.bool_ and array.ndim == 3 and len(array) and array.shape[1:] == (_SIDE, _SIDE):
-        pixels = array.view(np.uint8).reshape(len(array), _PIXELS)
-        if pixels.max() <= 1:
-            rows = np.packbits(pixels, axis=1)
-    elif array.dtype == np.float32 and array.ndim == 2 and len(array) and array.shape[1] == 3:
-        rows = array.copy(order="C")
-    return _Kept(array.dtype.name, array.shape, rows)
+    def readline(self, _: int | None = -1, /) -> bytes:
+        return super().readline(_MAX_NAME)
 
 
-def _lists(path: Path, held: object) -> tuple[list[object], list[object]]:
-    """Return the lists of masks and of factors, of equal length."""
-    if not isinstance(held, dict):
-        raise ReleasedFileError(path, f"holds a value of type {type(held).__name__}, expected a dict")
-    if held.keys() != {_MASKS, _FACTORS}:
-        keys = ", ".join(map(repr, list(held)[:4])) + (", …" if len(held) > 4 else "")
-        raise ReleasedFileError(path, f"has the keys [{keys}], expected {_MASKS!r} and {_FACTORS!r}")
-    for key, value in held.items():
-        if not isinstance(value, list):
-            raise ReleasedFileError(path, f"{key} is a value of type {type(value).__name__}, expected a list")
-    masks, factors = held[_MASKS], held[_FACTORS]
-    if len(masks) != len(factors):
-        raise ReleasedFileError(path, f"{len(masks):,} {_MASKS} but {len(factors):,} {_FACTORS}, expected as many")
-    if not masks:
-        raise ReleasedFileError(path, "its lists are empty, expected at least one sequence")
-    return masks, factors
+class _Recorded:
+    """Stands in for all that the file names and makes: what it is called with and the state it gets are noted."""
+
+    __slots__ = ("arguments", "name", "state")
+    __match_args__ = ("name", "arguments", "state")
+
+    def __init__(self, name: str, arguments: tuple[object, ...] | None = None) -> None:
+        self.name = name
+        self.arguments = arguments
+        self.state: object = None
+
+    def __call__(self, *arguments: object) -> _Recorded:
+        return _Recorded(self.name, arguments)
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
 
 
-def _rows(path: Path, sequence: int, key: str, kept: object, dtype: str, shape: str) -> np.ndarray:
-    if not isinstance(kept, _Kept):
-        found = f"{key} is a value of type {type(kept).__name__}, expected an array"
-    elif kept.dtype != dtype:
-        found = f"{key} has dtype {kept.dtype}, expected {dtype}"
-    elif kept.rows is not None:
-        return kept.rows
-    elif key == _MASKS and len(kept.shape) == 3 and kept.shape[0] and kept.shape[1:] == (_SIDE, _SIDE):
-        found = f"{key} has bytes other than 0 and 1"
-    else:
-        found = f"{key} has shape {list(kept.shape)}, expected {shape} with T ≥ 1"
-    raise ReleasedFileError(path, found, place=f"sequence {sequence}")
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> _Recorded:
+        if module not in _MODULES or name not in _NAMES:
+            raise pickle.UnpicklingError(f"it asks for {module!r:.80} {name!r:.80}, which arrays do not need")
+        return _Recorded(name)
 
 
-def _check_factors(path: Path, released: ReleasedMasks, *, verified: bool) -> None:
-    """Compare the file's factors with those of its masks.
+def _check_opcodes(path: Path, file: _Reader) -> None:
+    """Refuse what arrays do not need, and what could take memory or time without bounds.
 
-    Raises:
-        ReleasedFileError: some are not finite, or differ and the file was not verified.
+    The stack is followed as `pickletools.dis` does, to know that keys are text: Python would hash any other key, and
+    a nest of tuples can keep it busy for ever, or crash it. What is no pickle raises anything.
     """
-    measured = _measure(released.frames)
-    infinite = ~np.isfinite(released.factors).all(axis=1)
-    if infinite.any():
-        row = int(infinite.argmax())
-        found = f"{_FACTORS} is {_triple(released.factors[row])}, expected finite numbers"
-        raise ReleasedFileError(path, found, place=_place(released.start, row))
-    differs = (measured.view(np.uint32) != released.factors.view(np.uint32)).any(axis=1)
-    if not differs.any():
-        return
-    row = int(differs.argmax())
-    place = _place(released.start, row)
-    found = f"{_FACTORS} is {_triple(released.factors[row])}, its mask has {_triple(measured[row])}"
-    if not verified:
-        raise ReleasedFileError(path, found, place=place)
-    count = f"{np.count_nonzero(differs):,} of {len(differs):,} frames"
-    warnings.warn(
-        f"{path}: {count} have factors that do not follow from their masks, the first in {place}: {found}.\n"
-        "  The file is as published; its factors are kept.",
-        DatasetWarning,
-        stacklevel=3,
-    )
+    if file.read(2) not in (b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        raise ReleasedFileError(path, "does not begin as a pickle of protocol 3, 4 or 5")
+    allowed = _OPCODES
+    most = _FREE_OPCODES + file.size // _BYTES_PER_OPCODE
+    stack: list[str] = []  # the opcode that made each object on the stack
+    memo: list[str] = []
+    marks: list[int] = []
+    opcodes: Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]] = pickletools.genops(file)
+    for count, (opcode, argument, position) in enumerate(opcodes):
+        name, taken, problem = opcode.name, len(opcode.stack_before), ""
+        if name not in allowed:
+            problem = f"{name} is no opcode that arrays of numbers need here"
+        elif count >= most:
+            problem = f"more than {most:,} opcodes, and the arrays of a file of this size need fewer"
+        elif name in _TEXTS and len(argument) > _MAX_NAME:
+            problem = f"{name} of {len(argument):,} characters, expected at most {_MAX_NAME}"
+        elif name in _PUTS:
+            index = len(memo) if argument is None else argument
+            if index > len(memo):  # Python sets memory aside for all lower numbers
+                problem = f"{name} of number {index:,}, expected at most {len(memo):,}"
+            memo[index : index + 1] = stack[-1:]
+        elif name in _GETS:
+            stack.append(memo[argument])
+        elif name == "MARK":
+            marks.append(len(stack))
+        else:
+            if pickletools.markobject in opcode.stack_before:
+                items = stack[marks[-1] :]
+                del stack[marks.pop() :]
+                taken = opcode.stack_before.index(pickletools.markobject)
+                if name == "SETITEMS":  # which pickle writes once, last
+                    allowed = frozenset(["STOP"])
+                    if len(items) != 4 or any(made_by not in _TEXTS for made_by in items[::2]):
+                        problem = "a dict of something else than two keys that are text"
+            del stack[len(stack) - taken :]
+            stack += [name] * len(opcode.stack_after)
+        if problem:
+            raise ReleasedFileError(path, problem, place=f"byte {position}")
+    if file.tell() != file.size:
+        raise ReleasedFileError(path, "something follows the end of the pickle", place=f"byte {file.tell()}")
 
 
-def _measure(frames: UInt8[np.ndarray, "rows 512"]) -> Float32[np.ndarray, "rows 3"]:
-    """Return y, x and area of bit-packed masks; an empty one has no position: not a number.
+def _pairs(path: Path, held: object) -> list[tuple[object, object]]:
+    """Return what was noted of each sequence's masks and factors."""
+    if not isinstance(held, dict) or held.keys() != {_MASKS, _FACTORS}:
+        found = f"has the keys {sorted(held)}" if isinstance(held, dict) else "is no dict"
+        raise ReleasedFileError(path, f"what it holds {found}, expected a dict of {_MASKS} and {_FACTORS}")
+    masks, factors = held[_MASKS], held[_FACTORS]
+    if not isinstance(masks, list) or not isinstance(factors, list):
+        raise ReleasedFileError(path, f"{_MASKS} or {_FACTORS} is not a list")
+    if len(masks) != len(factors) or not masks:
+        found = f"{len(masks):,} {_MASKS} and {len(factors):,} {_FACTORS}, expected as many, one or more"
+        raise ReleasedFileError(path, found)
+    return list(zip(masks, factors, strict=True))
+
+
+def _array(
+    refused: Callable[[str], ReleasedFileError], key: str, noted: object, kind: str, sides: tuple[int, ...]
+) -> np.ndarray:
+    """Make an array [T, *sides] from what was noted of it, as NumPy 1.19 to 2.4 write it.
+
+    See ``ndarray.__reduce_ex__`` and ``dtype.__reduce__``; ``kind`` is the dtype's byte order and code.
+    """
+    axes: tuple[Any, ...] = ()
+    fortran = False
+    match noted:
+        case _Recorded("_reconstruct", _, (1, tuple(shape), dtype, bool(fortran), bytes(data))):
+            pass
+        case _Recorded("_frombuffer", (bytes() | bytearray() as data, dtype, tuple(shape), "C" | "F" as order)):
+            fortran = order == "F"
+        case _Recorded("_frombuffer", (bytes() | bytearray() as data, dtype, tuple(shape), "K", tuple(axes))):
+            pass
+        case _:
+            raise refused(f"{key} is not an array as NumPy writes it")
+    match dtype:
+        case _Recorded("dtype", (str(code), *_), (3, str(byte_order), *_)):
+            if byte_order + code != kind:
+                raise refused(f"{key} has dtype {byte_order + code!r}, expected {kind!r}")
+        case _:
+            raise refused(f"{key} has no dtype as NumPy writes it")
+    numbers = all(type(n) is int and n >= 0 for n in shape + axes)
+    if not numbers or len(shape) > 3 or (axes and sorted(axes) != list(range(len(shape)))):
+        raise refused(f"{key} has a shape that no array of it has")
+    if math.prod(shape) * np.dtype(kind).itemsize != len(data):
+        raise refused(f"{key} has {len(data):,} bytes, which do not fit its shape {list(shape)}")
+    array = np.ndarray(shape, kind, data, order="F" if fortran else "C")
+    array = array.transpose(axes) if axes else array
+    if array.ndim != 1 + len(sides) or array.shape[1:] != sides or not len(array):
+        wanted = ", ".join(map(str, sides))
+        raise refused(f"{key} has shape {list(array.shape)}, expected [T, {wanted}] with T ≥ 1")
+    return np.ascontiguousarray(array)
+
+
+def _measure(pixels: np.ndarray) -> Float32[np.ndarray, "T 3"]:
+    """Return y, x and area of masks [T, 64, 64]; an empty one has no position: not a number.
 
     Sums of integers are exact in float64, so this equals scipy.ndimage.center_of_mass, rounded once.
     """
-    factors = np.empty((len(frames), 3), np.float32)
-    for first in range(0, len(frames), _CHUNK):
-        words = frames[first : first + _CHUNK].view(np.uint64)  # a word is a row of the image
-        in_row = np.bitwise_count(words)
-        area = in_row.sum(axis=1, dtype=np.int64)
-        y = in_row @ np.arange(_SIDE)
-        x = sum(
-            np.bitwise_count(words & plane).sum(axis=1, dtype=np.int64) << k for k, plane in enumerate(_COLUMN_PLANES)
-        )
-        with np.errstate(invalid="ignore"):
-            factors[first : first + _CHUNK] = np.stack([y / area, x / area, area], axis=1)
-    return factors
-
-
-def _place(start: Int64[np.ndarray, "borders"], row: int) -> str:
-    sequence = int(np.searchsorted(start, row, side="right")) - 1
-    return f"sequence {sequence}, frame {row - int(start[sequence])}"
+    in_row, in_column = (pixels.sum(axis=axis, dtype=np.uint8) for axis in (2, 1))
+    area = in_row.sum(axis=1, dtype=np.int64)
+    with np.errstate(invalid="ignore"):
+        y, x = (counts @ np.arange(_SIDE) / area for counts in (in_row, in_column))
+    return np.stack([y, x, area], axis=1).astype(np.float32)
 
 
 def _triple(factors: Float32[np.ndarray, "3"]) -> str:
@@ -192,7 +295,7 @@ def write_released(
 ) -> None:
     """Write sequences in the released format: the bytes that NumPy 1.19 and pickle protocol 3 give for them.
 
-    One sequence at a time is unpacked. The file appears under its name only when it is complete.
+    The file appears under its name only when it is complete. Memory is that of the unpacked masks, 4,096 bytes a frame.
 
     Args:
         path: the new file.
@@ -207,119 +310,104 @@ def write_released(
     lengths = np.diff(start)
     if not len(lengths) or start[0] != 0 or start[-1] != len(frames) or lengths.min() < 1:
         raise OptionError(f"start must rise from 0 to {len(frames)}, the number of frames; it has {start.size} entries")
-    if lengths.max() * _PIXELS > MAX_ARRAY_BYTES:
-        longest = MAX_ARRAY_BYTES // _PIXELS
-        raise OptionError(f"a sequence has {lengths.max():,} frames; the format's reader takes at most {longest:,}")
+    if lengths.max() * _PIXELS >= 2**32:
+        raise OptionError(f"a sequence has {lengths.max():,} frames; pickle protocol 3 holds less than 4 GiB in one")
     parts = [slice(first, end) for first, end in pairwise(start.tolist())]
-    masks = (np.unpackbits(frames[part], axis=1).reshape(-1, _SIDE, _SIDE) for part in parts)
-    values = (factors[part].astype("<f4") for part in parts)
+    masks = [_Packed(frames[part]) for part in parts]
+    values = [factors[part].astype("<f4") for part in parts]
     with publishing(path) as private, private.open("xb") as file:
-        pickler = _Pickler(file)
-        pickler.begin()
-        pickler.entry(_MASKS, "b1", masks, len(parts))
-        pickler.entry(_FACTORS, "f4", values, len(parts))
-        pickler.end()
+        pickle.dump({_MASKS: masks, _FACTORS: values}, _AsNumPy1(file), protocol=3)
 
 
-class _Pickler:
-    """Write a dict of lists of arrays as pickle protocol 3, as Python's pickler and NumPy 1.19 do.
+class _Packed:
+    """Packed masks that are pickled as the array of their pixels, which is made when its turn comes."""
 
-    Python numbers each object that could recur, in the order of first appearance, and refers to it by its number.
-    """
+    def __init__(self, rows: UInt8[np.ndarray, "rows 512"]) -> None:
+        self.rows = rows
 
-    _BATCH = 1000  # items that one APPENDS takes (pickle.py)
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return np.unpackbits(self.rows, axis=1).reshape(-1, _SIDE, _SIDE).view(np.bool_).__reduce__()
+
+
+class _AsNumPy1:
+    """A file in which NumPy's module has the name that NumPy 1 knows too; pickle names it once, at the beginning."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._count = 0
-        self._numbers: dict[bytes, int] = {}
 
-    def begin(self) -> None:
-        self._emit(b"\x80\x03}")
-        self._put()
-        self._emit(b"(")
-
-    def entry(self, key: str, dtype: str, arrays: Iterable[np.ndarray], length: int) -> None:
-        """Write a key and its list of arrays; the content of each goes out under `dtype`."""
-        self._once(_text(key))
-        self._emit(b"]")
-        self._put()
-        for i, array in enumerate(arrays):
-            if length > 1 and i % self._BATCH == 0:
-                self._emit(b"(")
-            self._array(array, dtype)
-            if length == 1:
-                self._emit(b"a")
-            elif i + 1 == length or (i + 1) % self._BATCH == 0:
-                self._emit(b"e")
-
-    def end(self) -> None:
-        self._emit(b"u.")
-
-    def _emit(self, code: bytes) -> None:
-        self._file.write(code)
-
-    def _put(self) -> int:
-        number = self._count
-        self._count += 1
-        self._emit(b"q" + number.to_bytes(1) if number < 2**8 else b"r" + number.to_bytes(4, "little"))
-        return number
-
-    def _recall(self, key: bytes) -> bool:
-        """Refer to an object by its number, if it has one."""
-        number = self._numbers.get(key)
-        if number is None:
-            return False
-        self._emit(b"h" + number.to_bytes(1) if number < 2**8 else b"j" + number.to_bytes(4, "little"))
-        return True
-
-    def _once(self, code: bytes) -> None:
-        if not self._recall(code):
-            self._emit(code)
-            self._numbers[code] = self._put()
-
-    def _array(self, array: np.ndarray, dtype: str) -> None:
-        self._once(b"cnumpy.core.multiarray\n_reconstruct\n")
-        self._once(b"cnumpy\nndarray\n")
-        self._emit(b"K\x00\x85")
-        self._put()
-        self._once(b"C\x01b")
-        for call in (b"\x87", b"R"):
-            self._emit(call)
-            self._put()
-        self._emit(b"(K\x01" + b"".join(map(_integer, array.shape)) + (b"\x86" if array.ndim == 2 else b"\x87"))
-        self._put()
-        self._dtype(dtype)
-        size = array.nbytes
-        self._emit(b"\x89" + (b"C" + size.to_bytes(1) if size < 2**8 else b"B" + size.to_bytes(4, "little")))
-        self._emit(array.tobytes())
-        self._put()
-        self._emit(b"t")
-        self._put()
-        self._emit(b"b")
-
-    def _dtype(self, code: str) -> None:
-        key = code.encode()
-        if self._recall(key):
-            return
-        self._once(b"cnumpy\ndtype\n")
-        self._once(_text(code))
-        self._emit(b"\x89\x88\x87")
-        self._put()
-        self._emit(b"R")
-        self._numbers[key] = self._put()
-        self._emit(b"(K\x03")
-        self._once(_text("|" if code == "b1" else "<"))
-        self._emit(b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t")
-        self._put()
-        self._emit(b"b")
+    def write(self, data: bytes) -> int:
+        if self._file.tell() == 0:
+            data = bytes(data).replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1)
+        return self._file.write(data)
 
 
-def _text(text: str) -> bytes:
-    return b"X" + len(text).to_bytes(4, "little") + text.encode()
+def convert_release(path: Path, out: Path, *, license: str | None = None, verified: bool = False) -> Path:
+    """Convert the released pickle to a store and return the store's path.
+
+    Args:
+        path: the pickle.
+        out: path of the new store.
+        license: the license that the record states, if it was asked.
+        verified: whether the file's MD5 was compared with the record's.
+
+    Raises:
+        ReleasedFileError: the file is damaged or something else.
+        StoreExistsError: there is something at ``out``.
+    """
+    try:
+        with path.open("rb") as raw:
+            sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
+    except OSError as error:
+        raise ReleasedFileError(path, f"cannot be opened ({error.strerror})") from error
+    masks = read_released(path, verified=verified)
+    unknown = np.full(len(masks.start) - 1, UNKNOWN, np.int64)
+    sequences = Sequences(
+        frames=masks.frames,
+        factors=masks.factors,
+        start=masks.start,
+        video=unknown,
+        track=unknown,
+        crop=unknown,
+        first_frame=unknown,
+        category=unknown,
+    )
+    checked = "matched the record's when it was downloaded" if verified else "was not compared with the record's"
+    notes = f"The released file does not say which video a sequence comes from. Its MD5 {checked}."
+    attributes = card.attributes(
+        Edition("release v2", license or mots.LICENSE, notes),
+        videos=[],
+        sources=[SourceFile(path.name, path.stat().st_size, sha256)],
+        builder={"name": "convert_release", "options": {}},
+        categories={},
+        citation=mots.CITATION,
+    )
+    store = write_store(out, sequences, attributes)
+    pairs = len(masks.factors) - len(sequences)
+    if pairs != card.PUBLISHED_PAIRS:
+        warnings.warn(
+            f"{path}: {pairs:,} pairs, while {card.PUBLISHED_PAIRS:,} were published; this is another edition.",
+            DatasetWarning,
+            stacklevel=2,
+        )
+    return store
 
 
-def _integer(value: int) -> bytes:
-    if value < 2**8:
-        return b"K" + value.to_bytes(1)
-    return b"M" + value.to_bytes(2, "little") if value < 2**16 else b"J" + value.to_bytes(4, "little")
+def export_release(store: str | Path, out: str | Path) -> Path:
+    """Write a store as a pickle in the released file's format, which existing code reads.
+
+    Raises:
+        OptionError: ``out`` ends in something else than ``.pickle`` or ``.pkl``.
+        WrongStoreError: the store holds another dataset.
+        StoreError: the store is damaged.
+        StoreExistsError: there is something at ``out``.
+    """
+    out = Path(out)
+    if out.suffix not in (".pickle", ".pkl"):
+        raise OptionError(f"{out}: {card.FACTS.title} is exported as a pickle; give a name that ends in .pickle.")
+    read = read_store(store)
+    frames = read.sequences.frames
+    if read.attributes["dataset"] != card.FACTS.dataset or frames is None:
+        held, wanted = read.attributes["title"], card.FACTS.title
+        raise WrongStoreError(store, f"it holds {held}, not {wanted}", f"a {wanted} store")
+    write_released(out, frames, read.sequences.factors, read.sequences.start)
+    return out

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from natsprites import card
 from natsprites.measure import SIDE, STRIDE, MeasureOptions, measure_track
 from natsprites.statistics import MaskStatistics, to_sequences
-from temporalpairs.builders.formats.youtube_vis import open_youtube_vis
+from temporalpairs.builders.formats.youtube_vis import CITATION, open_youtube_vis
 from temporalpairs.errors import OptionError, StoreExistsError
 from temporalpairs.parallel import run_in_order
 from temporalpairs.store import StoreFormat, store_path, write_store
@@ -90,6 +90,8 @@ def build_natural_sprites(
         videos=videos,
         sources=[file.source for file in files],
         builder={"name": "build_natural_sprites", "options": asdict(options)},
+        citation=CITATION,
+        reader="youtube-vis",
     )
     return write_store(path, sequences, attributes, format)
 

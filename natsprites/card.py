@@ -1,11 +1,12 @@
-"""What Natural Sprites is and what a store of it says of itself."""
+"""What Natural Sprites is and what a store of it says of itself; README.md and CITATION.bib lie beside this file."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from temporalpairs.store import manifest as edition
-from temporalpairs.store.manifest import PAPER, SYNTHETIC_LICENSE, DatasetFacts, Edition
+from temporalpairs.store import manifest
+from temporalpairs.store.manifest import SYNTHETIC_LICENSE, DatasetFacts, Edition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,16 +17,6 @@ RECORD = 3948069  # Zenodo
 RELEASED_FILENAME = "downscale_keepaspect.csv"
 PUBLISHED_TRANSITIONS = 234_652  # neighboring frames of one object in one crop (Klindt et al. 2021)
 PUBLISHED_FILTERED = 207_794  # those that the 10 % area filter leaves (Klindt et al. 2021)
-
-YOUTUBE_VIS_LICENSE = "CC BY 4.0 (that of the YouTube-VIS annotations)"
-YOUTUBE_VIS_PAPER = """\
-@inproceedings{yang2019video,
-  title     = {Video Instance Segmentation},
-  author    = {Yang, Linjie and Fan, Yuchen and Xu, Ning},
-  booktitle = {IEEE/CVF International Conference on Computer Vision (ICCV)},
-  year      = {2019}
-}
-"""
 
 # The categories of YouTube-VIS 2019, whose ids the released file has; they are numbered from 1.
 CATEGORIES_2019 = (
@@ -39,47 +30,54 @@ FACTS = DatasetFacts(
     dataset="natural-sprites",
     title="Natural Sprites",
     homepage=f"https://doi.org/10.5281/zenodo.{RECORD}",
-    citation=f"{PAPER}\n{YOUTUBE_VIS_PAPER}",
     factor_names=("y", "x", "area"),
     factor_units=("px", "px", "px²"),
 )
 
-BUILT = Edition(
-    "built from raw annotations",
-    "that of the annotations; YouTube-VIS: CC BY 4.0",
-)
+BUILT = Edition("built from raw annotations", "that of the annotations, which do not state one")
 SYNTHETIC = Edition(
     "synthetic sample",
     SYNTHETIC_LICENSE,
-    notes="Synthetic: drawn by natural_sprites_sample in the format of YouTube-VIS. No real video is in it.",
+    notes="Synthetic: drawn by tools/natural_sprites_sample.py in the format of YouTube-VIS. No real video is in it.",
     synthetic=True,
 )
 
 
 def attributes(
-    which: Edition,
+    edition: Edition,
     *,
     image_shape: Sequence[int] | None,
     crop_columns: Sequence[int],
-    categories: Mapping[int, str],
     videos: Sequence[str],
     sources: Sequence[SourceFile],
     builder: dict[str, Any],
+    categories: Mapping[int, str],
+    citation: str = "",
+    reader: str = "",
 ) -> dict[str, Any]:
     """Put together the attributes of a Natural Sprites store.
 
     Args:
-        which: the edition.
+        edition: the edition that the store holds, with its license.
         image_shape: height and width of a crop; None where crops are whole images of any size.
         crop_columns: first column of each crop in the shrunk image.
-        categories: name of each category id.
         videos: name of each video.
         sources: the raw files.
         builder: what built the store, and with which options.
+        categories: name of each category id.
+        citation: BibTeX of the annotations' paper; the store has it after the dataset's own.
+        reader: name of the raw format; empty for the released file.
     """
-    shared = edition.attributes(FACTS, which, image_shape=image_shape, videos=videos, sources=sources, builder=builder)
-    return {
-        **shared,
-        "crop_columns": list(crop_columns),
-        "categories": {str(number): name for number, name in sorted(categories.items())},
-    }
+    paper = Path(__file__).with_name("CITATION.bib").read_text(encoding="utf-8")
+    shared = manifest.attributes(
+        FACTS,
+        edition,
+        image_shape=image_shape,
+        videos=videos,
+        sources=sources,
+        builder=builder,
+        categories=categories,
+        citation=f"{paper}\n{citation}" if citation else paper,
+        reader=reader,
+    )
+    return {**shared, "crop_columns": list(crop_columns)}

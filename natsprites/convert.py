@@ -11,6 +11,7 @@ from natsprites.measure import SIDE, MeasureOptions
 from natsprites.release import read_released, write_released
 from natsprites.statistics import from_sequences, to_sequences
 from natsprites.transitions import find_transitions, keep_usual_areas
+from temporalpairs.builders.formats import youtube_vis
 from temporalpairs.errors import DatasetWarning, ReleasedFileError, WrongStoreError
 from temporalpairs.store import read_store, write_store
 from temporalpairs.store.manifest import Edition
@@ -54,7 +55,7 @@ def convert_release(csv: Path, out: Path, *, license: str | None = None, verifie
     attributes = card.attributes(
         Edition(
             "release",
-            license or card.YOUTUBE_VIS_LICENSE,
+            license or youtube_vis.LICENSE,
             notes=f"The released file does not say which video an object is of. Its MD5 {checked}.",
         ),
         image_shape=(SIDE, SIDE),
@@ -63,6 +64,7 @@ def convert_release(csv: Path, out: Path, *, license: str | None = None, verifie
         videos=[],
         sources=[SourceFile(csv.name, csv.stat().st_size, sha256)],
         builder={"name": "convert_release", "options": {}},
+        citation=youtube_vis.CITATION,
     )
     path = write_store(out, sequences, attributes)
     difference = _differs_from_published(sequences)

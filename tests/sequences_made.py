@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kittimasks.card import MOTS_LICENSE, attributes
+from kittimasks.card import attributes
 from temporalpairs.sequences import UNKNOWN, Sequences
 from temporalpairs.store.manifest import Edition
 
@@ -40,5 +40,7 @@ def made_sequences(lengths: list[int], *, videos: int = 3, seed: int = 0) -> Seq
 def made_attributes(videos: int = 3) -> dict[str, object]:
     """Return attributes that fit `made_sequences`."""
     names = [f"{i:04d}" for i in range(videos)]
-    edition = Edition("made by a test", MOTS_LICENSE)
-    return attributes(edition, videos=names, sources=[], builder={"name": "", "options": {}})
+    edition = Edition("made by a test", "CC BY-NC-SA 3.0")
+    return attributes(
+        edition, videos=names, sources=[], builder={"name": "", "options": {}}, categories={2: "pedestrian"}
+    )

@@ -17,8 +17,7 @@ from zenodo_server import Fault, ZenodoServer
 
 from kittimasks import load_kitti_masks
 from kittimasks.card import PUBLISHED_PAIRS, RECORD, RELEASED_FILENAME
-from kittimasks.convert import convert_release, export_release
-from kittimasks.release import write_released
+from kittimasks.release import convert_release, export_release, write_released
 from temporalpairs.download import zenodo
 from temporalpairs.download.cache import HOME_VARIABLE
 from temporalpairs.errors import (
@@ -89,7 +88,7 @@ def test_the_release_is_downloaded_verified_and_converted_once(tmp_path: Path, s
 def test_a_release_of_the_published_size_gives_no_warning(
     tmp_path: Path, released: bytes, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
-    monkeypatch.setattr("kittimasks.convert.PUBLISHED_PAIRS", PAIRS)
+    monkeypatch.setattr("kittimasks.release.PUBLISHED_PAIRS", PAIRS)
     (tmp_path / RELEASED_FILENAME).write_bytes(released)
     load_kitti_masks(tmp_path)
     assert not recwarn.list

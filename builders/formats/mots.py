@@ -31,6 +31,17 @@ CAR, PEDESTRIAN, IGNORE = 1, 2, 10
 CATEGORIES = {"car": CAR, "pedestrian": PEDESTRIAN, "ignore": IGNORE}
 INSTANCES_PER_CLASS = 1000
 
+LICENSE = "CC BY-NC-SA 3.0 (that of the KITTI MOTS and MOTSChallenge annotations)"
+CITATION = """\
+@inproceedings{voigtlaender2019mots,
+  title     = {{MOTS}: Multi-Object Tracking and Segmentation},
+  author    = {Voigtlaender, Paul and Krause, Michael and Osep, Aljosa and Luiten, Jonathon and
+               Sekar, Berin Balachandar Gnana and Geiger, Andreas and Leibe, Bastian},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)},
+  year      = {2019}
+}
+"""
+
 _MAX_DIGITS = 9  # of a frame number, in a line as in the name of an image
 
 _LINE = "six fields: frame id class_id height width rle"

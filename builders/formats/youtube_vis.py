@@ -33,6 +33,16 @@ from temporalpairs.tracks import MaskTrack, SourceFile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LICENSE = "CC BY 4.0 (that of the YouTube-VIS annotations)"
+CITATION = """\
+@inproceedings{yang2019video,
+  title     = {Video Instance Segmentation},
+  author    = {Yang, Linjie and Fan, Yuchen and Xu, Ning},
+  booktitle = {IEEE/CVF International Conference on Computer Vision (ICCV)},
+  year      = {2019}
+}
+"""
+
 MAX_SIDE = 65_535  # rows or columns of an image; no JPEG has more (ITU-T T.81, B.2.2)
 MAX_ID = 2**63 - 1  # of a video, an annotation or a category
 
