@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from temporalpairs.builders.formats.youtube_vis import CITATION
 from temporalpairs.store import manifest as edition
 from temporalpairs.store.manifest import PAPER, SYNTHETIC_LICENSE, DatasetFacts, Edition
 
@@ -18,14 +19,6 @@ PUBLISHED_TRANSITIONS = 234_652  # neighboring frames of one object in one crop 
 PUBLISHED_FILTERED = 207_794  # those that the 10 % area filter leaves (Klindt et al. 2021)
 
 YOUTUBE_VIS_LICENSE = "CC BY 4.0 (that of the YouTube-VIS annotations)"
-YOUTUBE_VIS_PAPER = """\
-@inproceedings{yang2019video,
-  title     = {Video Instance Segmentation},
-  author    = {Yang, Linjie and Fan, Yuchen and Xu, Ning},
-  booktitle = {IEEE/CVF International Conference on Computer Vision (ICCV)},
-  year      = {2019}
-}
-"""
 
 # The categories of YouTube-VIS 2019, whose ids the released file has; they are numbered from 1.
 CATEGORIES_2019 = (
@@ -39,7 +32,7 @@ FACTS = DatasetFacts(
     dataset="natural-sprites",
     title="Natural Sprites",
     homepage=f"https://doi.org/10.5281/zenodo.{RECORD}",
-    citation=f"{PAPER}\n{YOUTUBE_VIS_PAPER}",
+    citation=f"{PAPER}\n{CITATION}",
     factor_names=("y", "x", "area"),
     factor_units=("px", "px", "px²"),
 )

@@ -15,9 +15,9 @@ from jaxtyping import Bool, Float64, Int32, Int64
 from natsprites import measure_kernels
 from temporalpairs.errors import MaskFormatError, OptionError
 from temporalpairs.runlength_kernels import MAX_PIXELS
+from temporalpairs.sequences import SIDE
 from temporalpairs.tracks import MaskTrack
 
-SIDE = 64  # rows of the shrunk image, and rows and columns of a crop (reference script)
 COLUMNS = 128  # of the shrunk image, whatever the aspect ratio of the full one (reference script)
 STRIDE = 32  # columns from crop to crop (reference script)
 
