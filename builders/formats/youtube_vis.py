@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
-from jaxtyping import UInt32
+from jaxtyping import Int64, UInt32
 from msgspec import Meta
 
 from temporalpairs.builders.formats import Annotations
@@ -225,40 +225,48 @@ class AnnotatedVideo:
 
     def _track(self, annotation: _Annotation, dropped: list[str]) -> MaskTrack:
         frames: list[int] = []
-        runs = [np.empty(0, np.uint32)]
+        runs: list[np.ndarray] = []
         for frame, entry in enumerate(annotation.segmentations):
             if not entry:  # null, or no polygons
                 continue
-            place = f"annotation {int(annotation.id)}, frame {frame}"
             try:
                 if isinstance(entry, list):
                     polygons, pointless = _polygons(entry)
-                    dropped += [place] * pointless
+                    dropped += [f"annotation {int(annotation.id)}, frame {frame}"] * pointless
                     if not polygons:
                         continue
-                    counts = self._draw(polygons)
+                    runs.append(self._draw(polygons))
                 else:
-                    counts = self._counts(entry.counts)
-            except (msgspec.MsgspecError, UnicodeDecodeError, MaskFormatError) as error:
+                    runs.append(self._counts(entry.counts))
+            except MaskFormatError as error:
+                raise self._malformed(annotation, frame, str(error)) from error
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 form = "polygons" if isinstance(entry, list) else "counts"
-                found = str(error) if isinstance(error, MaskFormatError) else f"its {form} are malformed ({error})"
-                expected = f"a mask of {self.height} × {self.width} pixels, {_MASK}"
-                raise RawDataError(self.path, found, expected, place=place) from error
+                raise self._malformed(annotation, frame, f"its {form} are malformed ({error})") from error
             frames.append(frame)
-            runs.append(counts)
+        counts = np.concatenate([np.empty(0, np.int64), *runs])
+        offsets = np.cumsum([0, *map(len, runs)])
+        pixels = self.height * self.width
+        sums = np.add.reduceat(np.minimum(counts, pixels + 1), offsets[:-1]) if runs else counts
+        for index in np.flatnonzero(sums != pixels)[:1]:
+            raise self._malformed(annotation, frames[index], "its runs do not add up to height × width")
         return MaskTrack(
             video=self.name,
             track=int(annotation.id),
             category=int(annotation.category_id),
             frames=np.array(frames, np.int64),
             sizes=np.tile(np.array([self.height, self.width], np.int64), (len(frames), 1)),
-            counts=np.concatenate(runs),
-            offsets=np.cumsum([len(counts) for counts in runs]),
+            counts=counts.astype(np.uint32),
+            offsets=offsets,
             length=len(annotation.segmentations),
         )
 
-    def _counts(self, counts: msgspec.Raw) -> UInt32[np.ndarray, "runs"]:
-        """Parse run lengths: a JSON list or a compressed string."""
+    def _malformed(self, annotation: _Annotation, frame: int, found: str) -> RawDataError:
+        expected = f"a mask of {self.height} × {self.width} pixels, {_MASK}"
+        return RawDataError(self.path, found, expected, place=f"annotation {int(annotation.id)}, frame {frame}")
+
+    def _counts(self, counts: msgspec.Raw) -> Int64[np.ndarray, "runs"] | UInt32[np.ndarray, "runs"]:
+        """Parse run lengths: a JSON list, of any sum, or a compressed string."""
         if bytes(memoryview(counts)[:1]) != b"[":
             return RunLengths.from_string(msgspec.json.decode(counts, type=str), self.height, self.width).counts
         text = bytes(memoryview(counts)[1:-1])
@@ -266,10 +274,9 @@ class AnnotatedVideo:
             numbers = np.array(msgspec.json.decode(counts, type=list[_Run]), np.int64)
         else:
             numbers = np.fromstring(text, np.int64, sep=",")  # 1.5 times as fast as by way of a list
-        pixels = self.height * self.width
-        if numbers.max(initial=0) > pixels or numbers.sum() != pixels:
-            raise MaskFormatError("its runs do not add up to height × width")
-        return numbers.astype(np.uint32)
+        if not len(numbers):
+            raise MaskFormatError("there is no run")
+        return numbers
 
     def _draw(self, polygons: list[list[float]]) -> UInt32[np.ndarray, "runs"]:
         """Draw the union of polygons as COCO does."""
