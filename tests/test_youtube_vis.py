@@ -302,7 +302,6 @@ WRONG_STRUCTURE = {
     "an id that a store cannot have": ("annotations.1.id", -4, "annotation -4", "id: expected 'int' >= 0"),
     "no video_id": ("annotations.1.video_id", ..., "annotation 4", "missing required field 'video_id'"),
     "no category_id": ("annotations.2.category_id", ..., "annotation 9", "missing required field 'category_id'"),
-    "a store's unknown category": ("annotations.1.category_id", -1, "annotation 4", "category_id: expected 'int' >= 0"),
     "no segmentations": ("annotations.0.segmentations", ..., "annotation 17", "missing required field 'segmentations'"),
     "segmentations null": ("annotations.0.segmentations", None, "annotation 17", "segmentations: expected 'array'"),
     "COCO's segmentation": ("annotations.0.segmentations", {"counts": "x"}, "annotation 17", "expected 'array'"),
@@ -379,7 +378,7 @@ def test_a_size_that_nobody_states_is_refused_where_a_mask_needs_it(tmp_path):
     value = content([None, [SQUARE]])
     for entry in (value["videos"][0], value["annotations"][0]):
         del entry["width"]
-    with pytest.raises(RawDataError, match="annotation 17: nobody says its width"):
+    with pytest.raises(RawDataError, match="annotation 17: neither its video nor its masks state a width"):
         youtube_vis.open([write(tmp_path, value)])
     value["annotations"][0]["segmentations"] = [None, []]
     assert len(object_of(write(tmp_path, value))) == 0
@@ -406,6 +405,14 @@ def test_an_image_of_more_pixels_than_can_be_counted_is_refused(tmp_path):
         entry.update(height=65_535, width=65_535)
     with pytest.raises(RawDataError, match="video 5: an image of 65535 × 65535 pixels"):
         youtube_vis.open([write(tmp_path, value)])
+
+
+def test_a_category_may_have_any_number(tmp_path):
+    value = content()
+    value["categories"][1]["id"] = value["annotations"][0]["category_id"] = value["annotations"][2]["category_id"] = -1
+    path = write(tmp_path, value)
+    assert youtube_vis.open([path]).categories == {1: "person", -1: "giant panda"}
+    assert object_of(path).category == -1
 
 
 def test_names_are_kept_free_of_a_terminals_commands(tmp_path):

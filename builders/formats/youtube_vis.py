@@ -1,7 +1,7 @@
 """Reader of the YouTube-VIS schema: videos, categories, and objects with a mask or ``null`` for each frame.
 
-`open` checks everything but the masks. Each video keeps the JSON text of its masks until its ``read()`` parses them, so
-that a large file never lies parsed in memory. Formats: YouTube-VIS 2019 and 2021 (https://youtube-vos.org/dataset/vis),
+`open` checks everything but the masks. A video keeps its masks as JSON text until ``read()`` parses them, so that a
+large file is never in memory as Python objects. Formats: YouTube-VIS 2019 and 2021 (https://youtube-vos.org/dataset/vis),
 OVIS (http://songbai.site/ovis); masks as in COCO (https://cocodataset.org/#format-data).
 """
 
@@ -44,10 +44,10 @@ CITATION = """\
 }
 """
 
-_HEAD = 65_536  # bytes that tell the format
-_GZIP = b"\x1f\x8b"  # what such a file begins with (RFC 1952, section 2.3.1)
-_PLAIN = b"0123456789, \t\r\n"  # what a JSON list of whole numbers is written with
-_POINTS = 3  # that make a polygon
+_HEAD = 65_536  # bytes read to recognize the format
+_GZIP = b"\x1f\x8b"  # magic number of gzip (RFC 1952, section 2.3.1)
+_PLAIN = b"0123456789, \t\r\n"  # characters of whole numbers in a JSON list
+_POINTS = 3  # a polygon has at least
 
 _SCHEMA = """a JSON object in the YouTube-VIS schema:
     {"videos": [{"id", "height", "width", "length", "file_names"}, …],
@@ -65,11 +65,10 @@ _SECTIONS = {"videos": "video", "categories": "category", "annotations": "annota
 _FIELDS = {
     "video": "a video with id, and with file_names (strings), length, height and width where it has them",
     "category": "a category with id and name",
-    "annotation": "an annotation with id and category_id (from 0 up, as −1 stands for unknown in a store), video_id "
-    "and segmentations, a list of one entry a frame",
+    "annotation": "an annotation with id (from 0 up), video_id, category_id and segmentations, a list of one entry a frame",
     "frame": f"null or a mask, {_MASK}",
 }
-# Where in the file msgspec found what it complains of: "$.annotations[3].segmentations[5].size".
+# The place that msgspec's errors end with, such as "$.annotations[3].segmentations[5].size".
 _PLACE = re.compile(
     r" - at `\$\.?(?P<section>\w*)(?:\[(?P<index>\d+)\])?(?:\.segmentations\[(?P<frame>\d+)\])?\.?(?P<key>[^`]*)`$"
 )
@@ -105,7 +104,7 @@ class _Category(msgspec.Struct):
 class _Annotation(msgspec.Struct):
     id: _Natural
     video_id: _Int
-    category_id: _Natural
+    category_id: _Int
     segmentations: list[_RunLengths | list[msgspec.Raw] | None]
     height: _Side | None = None
     width: _Side | None = None
@@ -118,7 +117,7 @@ class _Content(msgspec.Struct):
 
 
 def looks_like(path: Path) -> bool:
-    """Tell from its first bytes whether a file, gzipped or not, is in the YouTube-VIS schema."""
+    """Whether a file, gzipped or not, is in the YouTube-VIS schema, from its first bytes."""
     if not path.is_file():
         return False
     try:
@@ -133,18 +132,18 @@ def looks_like(path: Path) -> bool:
 
 
 def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that every reader's function has
-    """Read the videos, categories and objects of one annotation file or several, and leave their masks as text.
+    """Read the videos, categories and objects of one annotation file or several; masks stay text.
 
-    A video is named by the folder that all its ``file_names`` lie in, where there is one that no other video of the
-    file has, else "video ID", or "FILE/video ID" where there are several files.
+    A video is named after the folder of its ``file_names``. Where that is not one folder, or other videos of the file
+    share it, its name is "video ID", and "FILE/video ID" if there are several files.
 
     Args:
         paths: JSON files, gzipped or not, in the order in which their videos and objects enter a store.
 
     Raises:
-        OptionError: a file or a video was given twice, or a category has different names in two files.
+        OptionError: a file or a video was given twice, or two files name a category differently.
         RawDataError: a file is missing, is not JSON, is not in the YouTube-VIS schema, or contradicts itself; the text
-            names line and column, the video or the annotation.
+            names line and column, or video, annotation and frame.
     """
     videos: list[AnnotatedVideo] = []
     objects: list[tuple[int, int]] = []
@@ -184,16 +183,16 @@ def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that ev
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnnotatedVideo:
-    """A video of an annotation file, its masks as JSON text.
+    """A video of an annotation file, with its masks as JSON text.
 
     Attributes:
         path: the file.
-        source: the file's name, size and digest.
-        name: the video's name.
-        length: its annotated frames.
-        height: rows of its images in pixels; 0 where it has no mask and nobody says.
-        width: columns of its images in pixels, or 0.
-        annotations: its objects, by ascending id.
+        source: name, size and digest of the file.
+        name: name of the video.
+        length: number of annotated frames.
+        height: rows of the images in pixels; 0 if the file does not state it, and there is no mask.
+        width: columns of the images in pixels, or 0.
+        annotations: the objects, by ascending id.
     """
 
     path: Path
@@ -248,8 +247,9 @@ class AnnotatedVideo:
         offsets = np.cumsum([0, *map(len, runs)])
         pixels = self.height * self.width
         sums = np.add.reduceat(np.minimum(counts, pixels + 1), offsets[:-1]) if runs else counts
-        for index in np.flatnonzero(sums != pixels)[:1]:
-            raise self._malformed(annotation, frames[index], "its runs do not add up to height × width")
+        wrong = np.flatnonzero(sums != pixels)
+        if wrong.size:
+            raise self._malformed(annotation, frames[wrong[0]], "its runs do not add up to height × width")
         return MaskTrack(
             video=self.name,
             track=int(annotation.id),
@@ -266,11 +266,11 @@ class AnnotatedVideo:
         return RawDataError(self.path, found, expected, place=f"annotation {int(annotation.id)}, frame {frame}")
 
     def _counts(self, counts: msgspec.Raw) -> Int64[np.ndarray, "runs"] | UInt32[np.ndarray, "runs"]:
-        """Parse run lengths: a JSON list, of any sum, or a compressed string."""
+        """Parse run lengths, which are a JSON list, whose sum is not checked here, or a compressed string."""
         if bytes(memoryview(counts)[:1]) != b"[":
             return RunLengths.from_string(msgspec.json.decode(counts, type=str), self.height, self.width).counts
         text = bytes(memoryview(counts)[1:-1])
-        if text.translate(None, _PLAIN):  # numbers such as 12.0, or none
+        if text.translate(None, _PLAIN):  # numbers such as 12.0, or no numbers
             numbers = np.array(msgspec.json.decode(counts, type=list[_Run]), np.int64)
         else:
             numbers = np.fromstring(text, np.int64, sep=",")  # 1.5 times as fast as by way of a list
@@ -287,7 +287,7 @@ class AnnotatedVideo:
 
 
 def _polygons(entry: list[msgspec.Raw]) -> tuple[list[list[float]], int]:
-    """Parse polygons, and count those that are none because they have fewer than three points."""
+    """Parse polygons; return those of at least three points, and the number of others."""
     text = b"[%s]" % b",".join(entry)
     if not text.startswith(b"[["):
         text = b"[%s]" % text  # one polygon without the outer list, which COCO's own tools take too
@@ -300,7 +300,7 @@ def _polygons(entry: list[msgspec.Raw]) -> tuple[list[list[float]], int]:
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:
-    """Return what names of our own begin with: nothing for one file, else the shortest path that tells files apart."""
+    """Return prefixes of made-up video names: none for one file, else the shortest paths that tell the files apart."""
     parts = [path.resolve().parts for path in paths]
     labels = [""] * len(paths)
     length = 0
@@ -311,7 +311,7 @@ def _labels(paths: Sequence[Path]) -> list[str]:
 
 
 def _load(path: Path) -> tuple[_Content, SourceFile]:
-    """Read a file and check its structure, of masks but the outermost."""
+    """Read a file and check its structure; the content of masks stays text."""
     try:
         written = path.read_bytes()
         data = gzip.decompress(written) if written.startswith(_GZIP) else written
@@ -338,13 +338,14 @@ def _parse(data: bytes) -> _Content:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        # Python writes NaN and Infinity, which JSON has not: an empty list of the same length, which no number may be.
+        # Python writes NaN and Infinity, which are no JSON. An empty list of the same length takes their place; it is
+        # refused wherever a number is read.
         mended = _STRING_OR_NAN.sub(lambda m: m[0] if m[0][:1] == b'"' else b"[]".ljust(len(m[0])), data)
         return msgspec.json.decode(mended, type=_Content)
 
 
 def _malformed(path: Path, data: bytes, error: Exception) -> RawDataError:
-    """Say where text ceases to be JSON."""
+    """Make an error that names the line and column where text is not JSON."""
     problem = str(error).removeprefix("JSON is malformed: ")
     byte = re.search(r" \(byte (\d+)\)$", problem)
     place = ""
@@ -357,7 +358,7 @@ def _malformed(path: Path, data: bytes, error: Exception) -> RawDataError:
 
 
 def _misfit(path: Path, data: bytes, error: msgspec.ValidationError) -> RawDataError:
-    """Say in the file's own terms where what msgspec complains of is."""
+    """Make an error that names video, category or annotation and frame where a file departs from the schema."""
     found = _PLACE.search(str(error))
     problem = _PLACE.sub("", str(error)).replace("`", "'")
     problem = problem[0].lower() + problem[1:]
@@ -373,7 +374,7 @@ def _misfit(path: Path, data: bytes, error: msgspec.ValidationError) -> RawDataE
 
 
 def _entry(data: bytes, section: str, index: int) -> str:
-    """Name an entry of a section by its id, if it has one, else by where it stands."""
+    """Name an entry of a section by its id, if it has one, else by its index."""
     try:
         entries = msgspec.json.decode(data, type=dict[str, msgspec.Raw])[section]
         entry = msgspec.json.decode(entries, type=list[msgspec.Raw])[index]
@@ -384,7 +385,7 @@ def _entry(data: bytes, section: str, index: int) -> str:
 
 
 def _videos(path: Path, source: SourceFile, content: _Content, label: str) -> list[AnnotatedVideo]:
-    """Put videos and annotations together, and check that they fit."""
+    """Assign annotations to videos, and check that all ids exist, once."""
     videos = _by_id(path, "video", content.videos)
     categories = _by_id(path, "category", content.categories)
     objects: dict[int, list[_Annotation]] = {number: [] for number in videos}
@@ -426,20 +427,20 @@ def _names(videos: Mapping[int, _Video], label: str) -> list[str]:
 
 
 def _printable(name: str) -> str:
-    """Write characters that are no text (a terminal's commands, line breaks) as their escapes."""
+    """Escape control characters, which would command a terminal or break a table."""
     return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in name)
 
 
 def _video(
     path: Path, source: SourceFile, name: str, video: _Video, annotations: Mapping[int, _Annotation]
 ) -> AnnotatedVideo:
-    """Settle a video's length and size, on which all that is said must agree."""
+    """Determine a video's length and image size, about which video, annotations and masks must agree."""
     entries = max((len(annotation.segmentations) for annotation in annotations.values()), default=0)
     length = entries if video.length is None else int(video.length)
     length = length if video.file_names is None else len(video.file_names)
     size: list[int | None] = [None, None]
     _agree(path, "", size, [video.height, video.width])
-    drawn = ""  # an annotation with a mask
+    drawn = ""  # the first annotation with a mask
     for number, annotation in annotations.items():
         place = f"annotation {number}"
         if len(annotation.segmentations) > length:
@@ -452,7 +453,8 @@ def _video(
         drawn = drawn or place * any(annotation.segmentations)
     for key, side in zip(("height", "width"), size, strict=True):
         if drawn and side is None:
-            raise RawDataError(path, f"nobody says its {key}", "the images' height and width", place=drawn)
+            found = f"neither its video nor its masks state a {key}"
+            raise RawDataError(path, found, "the height and width of the images", place=drawn)
     height, width = (side or 0 for side in size)
     if height * width > MAX_PIXELS:
         found = f"an image of {height} × {width} pixels"
@@ -462,7 +464,7 @@ def _video(
 
 
 def _agree(path: Path, place: str, size: list[int | None], stated: Sequence[int | float | None]) -> None:
-    """Complete a video's height and width with what an annotation or a mask of it states."""
+    """Fill in a video's height and width where one is not known yet; refuse other values."""
     for i, (key, side) in enumerate(zip(("height", "width"), stated, strict=True)):
         if side is not None and size[i] is None:
             size[i] = int(side)
