@@ -65,7 +65,7 @@ _SECTIONS = {"videos": "video", "categories": "category", "annotations": "annota
 _FIELDS = {
     "video": "a video with id, and with file_names (strings), length, height and width where it has them",
     "category": "a category with id and name",
-    "annotation": "an annotation with id (from 0 up), video_id, category_id and segmentations, a list of one entry a frame",
+    "annotation": "an annotation with id (from 0 up), video_id, category_id and segmentations, one entry a frame",
     "frame": f"null or a mask, {_MASK}",
 }
 # The place that msgspec's errors end with, such as "$.annotations[3].segmentations[5].size".
