@@ -22,7 +22,7 @@ import torch
 from timing import medians, say, seconds
 from torch.utils.data import DataLoader
 
-from natsprites.build import build_natural_sprites, join_objects, measure_objects
+from natsprites.build import build_natural_sprites, measure_annotations
 from natsprites.dataset import NaturalSprites
 from natsprites.loading import SAMPLE_FILE
 from natsprites.measure import MeasureOptions
@@ -30,7 +30,7 @@ from natsprites.release import read_released, write_released
 from natsprites.rendering.options import ANGLES, SHAPES
 from natsprites.rendering.renderer import render
 from natsprites.statistics import MaskStatistics
-from temporalpairs.builders.formats.youtube_vis import open_youtube_vis
+from temporalpairs.builders.formats import open_annotations
 from temporalpairs.store import read_store
 
 RELEASED_ROWS, RELEASED_FRAMES = 3_774, 24  # annotations of YouTube-VIS 2019; with these frames, about 235,000 pairs
@@ -47,10 +47,8 @@ print(f"{imported - began:.2f} s to import, {time.perf_counter() - imported:.2f}
 
 
 def measure_all(path: Path) -> MaskStatistics:
-    options = MeasureOptions()
-    objects = open_youtube_vis(path).objects
-    measured = measure_objects(objects, options)
-    return join_objects(objects, measured, np.zeros(len(objects), np.int64), windows=len(options.columns))
+    statistics, _ = measure_annotations(open_annotations(path, "youtube-vis"), MeasureOptions(), jobs=1)
+    return statistics
 
 
 def bench_statistics(path: Path, scratch: Path, repeats: int) -> None:
@@ -161,7 +159,8 @@ def main() -> None:
         path = SAMPLE_FILE
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        dataset = NaturalSprites(read_store(build_natural_sprites(scratch / "store.zarr", path, progress=False)))
+        store = build_natural_sprites(scratch / "store.zarr", path, reader="youtube-vis", progress=False)
+        dataset = NaturalSprites(read_store(store))
         bench_items(dataset, options.repeats)
         bench_rendering(dataset, options.repeats)
         bench_start(scratch)

@@ -69,19 +69,19 @@ def _demo_sprites(out: Path) -> None:
     from natsprites.build import build_natural_sprites
     from natsprites.card import SYNTHETIC
     from natsprites.loading import SAMPLE_FILE
-    from temporalpairs.builders.formats.youtube_vis import open_youtube_vis
+    from temporalpairs.builders.formats import open_annotations
     from temporalpairs.report.transitions import run_stats
 
     print("Natural Sprites")
-    file = open_youtube_vis(SAMPLE_FILE)
+    file = open_annotations(SAMPLE_FILE, "youtube-vis")
     print(
-        f"1. raw sample: {len(file.videos)} videos in the YouTube-VIS schema with {len(file.objects)} objects "
+        f"1. raw sample: {len(file.videos)} videos in the YouTube-VIS schema with {len(file.objects or ())} objects "
         "(synthetic, shipped with the package)"
     )
     store = _build(
         out,
         "natural-sprites",
-        lambda path: build_natural_sprites(path, [SAMPLE_FILE], progress=False, edition=SYNTHETIC),
+        lambda path: build_natural_sprites(path, SAMPLE_FILE, reader="youtube-vis", progress=False, edition=SYNTHETIC),
     )
     dataset = load_natural_sprites(source=store.path)
     print("4. loaded it:", *repr(dataset).splitlines(), sep="\n   ")

@@ -217,6 +217,7 @@ def _build_natural_sprites(options: argparse.Namespace) -> None:
     path = build_natural_sprites(
         options.out,
         options.youtube_vis,
+        reader="youtube-vis",
         format=options.format,
         jobs=options.jobs,
         progress=not options.quiet,

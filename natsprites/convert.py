@@ -7,12 +7,13 @@ import warnings
 from typing import TYPE_CHECKING
 
 from natsprites import card
-from natsprites.measure import SIDE, MeasureOptions
+from natsprites.measure import MeasureOptions
 from natsprites.release import read_released, write_released
 from natsprites.statistics import from_sequences, to_sequences
 from natsprites.transitions import find_transitions, keep_usual_areas
 from temporalpairs.builders.formats import youtube_vis
 from temporalpairs.errors import DatasetWarning, ReleasedFileError, WrongStoreError
+from temporalpairs.sequences import SIDE
 from temporalpairs.store import read_store, write_store
 from temporalpairs.store.manifest import Edition
 from temporalpairs.tracks import SourceFile

@@ -1,4 +1,4 @@
-"""Bytes to floats, compiled: the last step of every batch of sprites."""
+"""Bytes to floats, compiled: the last step of each batch of sprites."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ LEVELS = (np.arange(256) / 255).astype(np.float32)  # byte / 255 in float32, as 
 
 @njit(cache=True, nogil=True)
 def spread_levels(pixels, floats):  # type: ignore[no-untyped-def]  # numba takes the types from the call
-    """Write every image as floats into all of its channels.
+    """Write each image as floats into all of its channels.
 
     Args:
         pixels: uint8 [images, pixels].
-        floats: float32 [images, channels, pixels], filled here.
+        floats: float32 [images, channels, pixels], filled.
     """
     for image in range(pixels.shape[0]):
         for i in range(pixels.shape[1]):

@@ -27,7 +27,7 @@ def _convert(csv: Path, out: Path, license: str | None, verified: bool) -> None:
 def _build_sample(out: Path) -> None:
     from natsprites.build import build_natural_sprites
 
-    build_natural_sprites(out, [SAMPLE_FILE], progress=False, edition=card.SYNTHETIC)
+    build_natural_sprites(out, SAMPLE_FILE, reader="youtube-vis", progress=False, edition=card.SYNTHETIC)
 
 
 RELEASE = Release(card.FACTS.title, card.RECORD, card.RELEASED_FILENAME, card.FACTS.dataset, _convert)

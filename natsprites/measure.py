@@ -1,7 +1,7 @@
-"""From mask tracks to the statistics that Natural Sprites is made of: center of mass and area, frame by frame.
+"""Mask tracks to the statistics of Natural Sprites: center of mass and area, frame by frame and crop by crop.
 
-`measure_track` gives what the reference script gives (bethgelab/slow_disentanglement, gen_youtube_csv.py), to the bit,
-straight from the run lengths; `MeasureOptions` are that script's own.
+`measure_track` works on run lengths and equals the reference script (bethgelab/slow_disentanglement,
+gen_youtube_csv.py) to the bit; `MeasureOptions` are that script's options.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from jaxtyping import Bool, Float64, Int32, Int64
 from natsprites import measure_kernels
 from temporalpairs.errors import MaskFormatError, OptionError
 from temporalpairs.runlength_kernels import MAX_PIXELS
+from temporalpairs.sequences import SIDE
 from temporalpairs.tracks import MaskTrack
 
-SIDE = 64  # rows of the shrunk image, and rows and columns of a crop (reference script)
 COLUMNS = 128  # of the shrunk image, whatever the aspect ratio of the full one (reference script)
 STRIDE = 32  # columns from crop to crop (reference script)
 
@@ -30,12 +30,14 @@ class MeasureOptions:
     """How masks are measured; the defaults are those of the released file.
 
     Attributes:
-        downscale: shrink masks to 64 rows first. Off: one crop, the full image.
-        keep_aspect: shrink to 64×128 pixels and look at square crops side by side. Off: shrink to 64×64, one crop.
-            What the reference calls keeping the aspect ratio makes every image twice as wide as high. It says nothing
-            without ``downscale``.
-        stride: columns between crops; whatever it is, the last crop lies at the right edge. It says nothing where
-            there is one crop.
+        downscale: shrink masks to 64 rows first. Off: the full image is the only crop.
+        keep_aspect: shrink to 64×128 pixels and measure square crops side by side. Off: shrink to 64×64, one crop.
+            The name is the reference's: any image becomes twice as wide as high. It has no effect without
+            ``downscale``.
+        stride: columns between crops; the last crop always lies at the right edge. It has no effect on one crop.
+
+    Raises:
+        OptionError: a value is of another type or below 1, or options contradict each other.
     """
 
     downscale: bool = True
@@ -66,13 +68,12 @@ class MeasureOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackStatistics:
-    """What was measured of one track, mask by mask.
+    """Measurements of one track, mask by mask.
 
     Attributes:
         values: y, x and area in pixels of the crop, origin top left, y down; NaN in all three where the crop shows
             nothing of the object.
-        filled: whether the mask has any pixel at all in the full image. Where it has and every crop is NaN, the mask
-            vanished when the image was shrunk.
+        filled: whether the mask has any pixel in the full image. If so and all crops are NaN, shrinking wiped it out.
     """
 
     values: Float64[np.ndarray, "masks crops 3"]
@@ -81,11 +82,11 @@ class TrackStatistics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """How Pillow's bilinear filter makes ``n_out`` pixels of a line from ``n_in``.
+    """Weights of Pillow's bilinear filter, from a line of ``n_in`` pixels to one of ``n_out``.
 
     Attributes:
-        span: first source pixel of each output pixel, and the one behind its last.
-        weight: what each of them counts, 22 fractional bits; zero behind the last.
+        span: first source pixel of each output pixel, and one past its last.
+        weight: weights of these source pixels, with 22 fractional bits; zero past the last.
     """
 
     span: Int64[np.ndarray, "n_out 2"]
@@ -93,10 +94,10 @@ class Weights:
 
 
 def bilinear_weights(n_in: int, n_out: int) -> Weights:
-    """Work out the weights of Pillow's bilinear filter, in the same order of operations in float64.
+    """Compute the weights of Pillow's bilinear filter, in Pillow's order of operations in float64.
 
-    Pillow's src/libImaging/Resample.c: precompute_coeffs and normalize_coeffs_8bpc. Where both sizes are equal Pillow
-    skips the pass; the weights are then 1 for the pixel itself and 0 for its neighbors, which is the same.
+    Source: Pillow's src/libImaging/Resample.c, precompute_coeffs and normalize_coeffs_8bpc. Pillow skips the pass where
+    both sizes are equal; here each pixel then has weight 1 and its neighbors 0, which gives the same image.
     """
     scale = n_in / n_out
     support = max(scale, 1.0)  # of a triangle, widened when shrinking
@@ -113,7 +114,7 @@ def bilinear_weights(n_in: int, n_out: int) -> Weights:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """The weights of an image size, laid out as `measure_kernels.measure_shrunk` takes them and says."""
+    """Weights for one image size, laid out for `measure_kernels.measure_shrunk`, which describes each array."""
 
     column_span: Int64[np.ndarray, "columns 2"]
     column_weights: Int64[np.ndarray, "pairs taps"]
@@ -125,7 +126,7 @@ class Grid:
 
 @lru_cache(maxsize=_KEPT_SIZES)
 def grid(height: int, width: int, columns: int) -> Grid:
-    """Lay out the weights that shrink an image to 64 rows and an even number of columns."""
+    """Lay out the weights that shrink an image of any size to 64 rows and an even number of columns."""
     across, down = bilinear_weights(width, columns), bilinear_weights(height, SIDE)
     even, odd = across.weight[::2].astype(np.int64), across.weight[1::2].astype(np.int64)
     shift = across.span[1::2, 0] - across.span[::2, 0]
@@ -152,12 +153,21 @@ def measure_track(track: MaskTrack, options: MeasureOptions | None = None) -> Tr
         options: see `MeasureOptions`.
 
     Returns:
-        One row of ``values`` for each mask of the track, in its order. Positions are sums of whole numbers divided in
-        float64, which is what ``scipy.ndimage.center_of_mass`` gives.
+        Statistics of each mask, in the order of the track. Positions are sums of whole numbers divided in float64, as
+        in ``scipy.ndimage.center_of_mass``.
 
     Raises:
-        MaskFormatError: a mask's runs are not those of its image, which no reader lets through; its ``index`` tells
-            which.
+        MaskFormatError: the runs of a mask do not fill its image; ``index`` is the mask. Readers refuse such masks.
+
+    Example:
+        ```python
+        from natsprites import measure_track
+        from natsprites.loading import SAMPLE_FILE
+        from temporalpairs.builders import open_annotations
+
+        track = open_annotations(SAMPLE_FILE).videos[0].read().tracks[0]
+        y, x, area = measure_track(track).values[0, 1]  # first mask, middle crop
+        ```
     """
     options = options or MeasureOptions()
     lefts = np.array(options.columns, np.int64)

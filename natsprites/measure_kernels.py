@@ -1,6 +1,6 @@
-"""Compiled loops over the run lengths of masks, shrunk as Pillow shrinks them; called by `measure`, never by users.
+"""Compiled loops that measure run-length masks, shrunk as Pillow shrinks images; called by `measure` only.
 
-Single-threaded, without the GIL, cached on disk. Runs are those of COCO: column-major, background first.
+Single-threaded, without the GIL, cached on disk. Runs are COCO's: column-major, background first.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-# A pixel is the sum of the weights of its set source pixels, which have 22 fractional bits, rounded (Pillow,
-# Resample.c). Two sums go into one number, 32 bits apart; with a half added to each, bits 22 and 54 are the pixels.
+# A pixel is the rounded sum of the weights of its set source pixels, with 22 fractional bits (Pillow, Resample.c). One
+# number holds two sums, 32 bits apart; once a half is added to each, bits 22 and 54 are the pixels.
 _HALF = 1 << 21
 _ONE = 1 << 22
 _HALVES = _HALF << 32 | _HALF
 _PIXELS = _ONE << 32 | _ONE
-_FEW_COLUMNS = 4  # a gap of more columns is divided by the height, a shorter one counted off
+_FEW_COLUMNS = 4  # in a gap up to this wide, counting columns is faster than dividing by the height
 
 
 @njit(cache=True, nogil=True)
@@ -39,9 +39,9 @@ def measure_shrunk(
 ) -> int:
     """Measure masks in crops of their shrunk images.
 
-    Pillow shrinks across first. An output column is a weighted sum of source columns, each of which is a few intervals
-    of rows: their weights are added where they begin and taken off where they end, and one walk down the rows gives
-    the rounded pixels, as intervals again. The pass down sums those with running sums of its weights.
+    Pillow shrinks across first. An output column is a weighted sum of source columns, and a source column is a few
+    intervals of rows: its weight is added where an interval begins and subtracted where it ends, and one walk down the
+    rows gives the rounded pixels, again as intervals. The pass down sums these by running sums of its weights.
 
     Args:
         counts: uint32 [runs].
@@ -49,21 +49,21 @@ def measure_shrunk(
         which: int64 [m], the masks to measure, all of one image size.
         height: rows of the full image.
         width: its columns.
-        column_span: int64 [columns, 2], first source column of each output column and the one behind its last; an even
+        column_span: int64 [columns, 2], first source column of each output column and one past its last; an even
             number of columns.
-        column_weights: int64 [columns / 2, taps], weights of each pair of output columns, those of the second 32 bits
-            higher, from the first source column of the first on.
-        row_span: int64 [rows, 2], as for columns.
+        column_weights: int64 [columns / 2, taps], weights of a pair of output columns, the second's 32 bits higher;
+            tap 0 is the first source column of the pair.
+        row_span: int64 [rows, 2], first source row of each output row and one past its last.
         row_sums: int32 [rows, taps + 1], running sums of the weights of each output row.
-        done: int64 [height + 1], how many output rows end at or above a source row.
-        begun: int64 [height + 1], how many begin above it.
+        done: int64 [height + 1], number of output rows that end at or above a source row.
+        begun: int64 [height + 1], number of output rows that begin above a source row.
         left: int64 [crops], first column of each crop in the shrunk image.
         side: columns of a crop.
         sums: int64 [masks, crops, 3], filled with area, sum of rows, sum of columns.
         filled: bool [masks], filled with whether the mask has any pixel.
 
     Returns:
-        The first mask whose runs do not add up to the image, or -1.
+        The first mask whose runs do not fill the image, or -1.
     """
     rows, columns = row_span.shape[0], column_span.shape[0]
     room: Any = np.int64(0)
@@ -125,7 +125,7 @@ def _walk_down(
     partial: Any,
     columns_sums: Any,
 ) -> None:
-    """Turn the changes of two output columns into their shrunk pixels, and count those; leave the changes zero."""
+    """Turn the changes of two output columns into shrunk pixels and add these up; reset the changes to zero."""
     value: Any = np.int64(_HALVES)
     pixels: Any = np.int64(0)
     first, last = row_span.shape[0], 0
@@ -143,7 +143,7 @@ def _walk_down(
                 opened[half] = row
                 continue
             begin = opened[half]
-            # Output rows that the interval covers wholly are set; where it covers a part, the parts of all add up.
+            # Output rows within the interval are set; for those that it covers in part, the parts are added up.
             whole, whole_end = begun[begin], done[row]
             if whole_end > whole:
                 columns_sums[x + half, 0] += whole_end - whole
@@ -174,18 +174,18 @@ def _find_intervals(counts: Any, height: int, width: int, tops: Any, bottoms: An
         height: rows of the image.
         width: its columns.
         tops: uint32 [room], filled with the first row of each interval.
-        bottoms: uint32 [room], filled with the row behind its last.
+        bottoms: uint32 [room], filled with one past its last row.
         begins: int64 [width + 1]; ``begins[low:high + 1]`` is filled with the first interval of each column.
 
     Returns:
-        The first column with an interval and the one behind the last; equal if there are none, (-1, -1) if the runs
-        do not add up to the image.
+        The first column with an interval and one past the last; equal if there are none, (-1, -1) if the runs do not
+        fill the image.
     """
     n = 0
     low: Any = 0
     column: Any = np.int64(0)
     row: Any = np.int64(0)
-    known = -1  # the last column whose begin is written
+    known = -1  # the last column whose first interval is written
     rest: Any = np.int64(height) * np.int64(width)
     for j in range(counts.size):
         length = np.int64(counts[j])
@@ -227,7 +227,7 @@ def _find_intervals(counts: Any, height: int, width: int, tops: Any, bottoms: An
 
 @njit(cache=True, nogil=True)
 def measure_full(counts: Any, offsets: Any, which: Any, height: int, width: int, sums: Any, filled: Any) -> int:
-    """Measure masks as they are, as one crop.
+    """Measure masks in their full images.
 
     Args:
         counts: uint32 [runs].
@@ -239,7 +239,7 @@ def measure_full(counts: Any, offsets: Any, which: Any, height: int, width: int,
         filled: bool [masks], filled with whether the mask has any pixel.
 
     Returns:
-        The first mask whose runs do not add up to the image, or -1.
+        The first mask whose runs do not fill the image, or -1.
     """
     for i in which:
         pixel: Any = np.int64(0)

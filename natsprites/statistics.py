@@ -1,7 +1,7 @@
-"""Mask statistics: where the objects of videos are and how large, frame by frame and crop by crop.
+"""Mask statistics: position and size of the objects of videos, frame by frame and crop by crop.
 
-`MaskStatistics` is the table that the released CSV holds; `to_sequences` and `from_sequences` carry it into a store's
-arrays and back without loss.
+`MaskStatistics` is the table of the released CSV; `to_sequences` and `from_sequences` convert it to a store's arrays
+and back without loss.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ class MaskStatistics:
     Attributes:
         values: y, x and area in pixels of the crop, origin top left, y down; NaN in all three where the crop
             shows nothing of the object.
-        annotated: whether the object has a mask in that frame. Where it has one and every crop is NaN, the mask
-            vanished when the image was shrunk.
+        annotated: whether the object has a mask in that frame. If so and all crops are NaN, shrinking wiped it out.
         start: the cells of object i are ``start[i]:start[i + 1]``, one a frame, in order.
-        video: index of each object's video, or -1 where the source does not say.
-        track: the annotation's id.
-        category: the object's category id.
+        video: index of each object's video, or -1 where the source does not tell.
+        track: id of each object, unique within its video.
+        category: category id of each object.
     """
 
     values: Float64[np.ndarray, "cells crops 3"]
@@ -41,12 +40,15 @@ class MaskStatistics:
 
     @property
     def crops(self) -> int:
-        """Crops side by side."""
+        """Number of crops side by side."""
         return int(self.values.shape[1])
 
 
 def to_sequences(statistics: MaskStatistics) -> Sequences:
-    """Cut the table into runs of consecutive frames of one object in one crop, by object, crop and time."""
+    """Cut the table into sequences: consecutive frames of one object in one crop, ordered by object, crop and time.
+
+    ``first_frame`` counts the cells of an object from 0.
+    """
     lengths = np.diff(statistics.start)
     owner = np.repeat(np.arange(len(statistics)), lengths)
     seen = ~np.isnan(statistics.values[:, :, 0])
@@ -77,12 +79,12 @@ def to_sequences(statistics: MaskStatistics) -> Sequences:
 
 
 def from_sequences(sequences: Sequences, objects: Objects, crops: int) -> MaskStatistics:
-    """Put sequences back into the table that they were cut from.
+    """Restore the table that `to_sequences` cut.
 
     Args:
-        sequences: as `to_sequences` gives them.
-        objects: the objects that they are of.
-        crops: crops side by side.
+        sequences: what `to_sequences` returned.
+        objects: its objects.
+        crops: number of crops side by side.
     """
     start = np.concatenate(([0], np.cumsum(objects.length)))
     keys = np.stack([objects.video, objects.track])
@@ -107,7 +109,7 @@ def from_sequences(sequences: Sequences, objects: Objects, crops: int) -> MaskSt
 
 
 def _search(keys: Int64[np.ndarray, "2 objects"], wanted: Int64[np.ndarray, "2 n"]) -> Int64[np.ndarray, "n"]:
-    """Find columns among sorted, unique ones."""
+    """Return the index of each wanted column among sorted, unique ones."""
     kind = np.dtype([("video", np.int64), ("track", np.int64)])
     found: Int64[np.ndarray, "n"] = np.searchsorted(
         np.ascontiguousarray(keys.T).view(kind).ravel(), np.ascontiguousarray(wanted.T).view(kind).ravel()

@@ -33,7 +33,6 @@ _CHECKED = [
     "slowvae.steps",
     "synthesis",
     "temporalpairs.builders.formats.youtube_vis",
-    "temporalpairs.builders.formats.youtube_vis_masks",
     "temporalpairs.loaders.arrays",
     "temporalpairs.loaders.chance",
     "temporalpairs.loaders.dataset",

@@ -22,7 +22,7 @@ from PIL import Image
 from raw import SHARED
 
 from natsprites.measure import MeasureOptions, bilinear_weights, measure_track
-from temporalpairs.builders.formats.youtube_vis import open_youtube_vis
+from temporalpairs.builders.formats import open_annotations
 from temporalpairs.errors import MaskFormatError, OptionError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.tracks import MaskTrack
@@ -143,7 +143,7 @@ MASKS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=40)
 @given(masks=st.lists(MASKS, min_size=1, max_size=3), mode=st.sampled_from(sorted(MODES)))
 @example(masks=[noise(848, 480, 1, 0.5, 8)], mode="released")
 @example(masks=[noise(1080, 1920, 1, 0.5, 1)], mode="released")
@@ -151,7 +151,14 @@ def test_any_mask_is_measured_as_the_reference_does(masks, mode):
     assert_reference(masks, **MODES[mode])
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.slow
+@settings(deadline=None, max_examples=1_000)
+@given(masks=st.lists(MASKS, min_size=1, max_size=3), mode=st.sampled_from(sorted(MODES)))
+def test_many_masks_are_measured_as_the_reference_does(masks, mode):
+    assert_reference(masks, **MODES[mode])
+
+
+@settings(deadline=None, max_examples=15)
 @given(
     n_in=st.one_of(st.integers(1, 3000), st.sampled_from([480, 720, 848, 854, 1080, 1280, 1920, 2160, 3840])),
     n_out=st.sampled_from([64, 128]),
@@ -255,14 +262,20 @@ def test_threads_that_measure_at_the_same_time_do_not_disturb_each_other():
             assert np.array_equal(measured.values, alone.values, equal_nan=True)
 
 
+@pytest.fixture(scope="module")
+def real_tracks() -> list[MaskTrack]:
+    """All objects of the real annotations, in the order of the file."""
+    opened = open_annotations(REAL_FILE, "youtube-vis")
+    tracks = {(i, track.track): track for i, video in enumerate(opened.videos) for track in video.read().tracks}
+    return [tracks[key] for key in opened.objects or ()]
+
+
 @needs_real_data
-def test_the_real_annotations_give_the_released_cells():
+def test_the_real_annotations_give_the_released_cells(real_tracks):
     with REAL_RESULT.open(newline="") as file:
         rows = list(csv.reader(file))[1:]
-    objects = open_youtube_vis(REAL_FILE).objects
-    assert [(str(o.track), str(o.category)) for o in objects] == [tuple(row[:2]) for row in rows]
-    for annotated, row in zip(objects, rows, strict=True):
-        track = annotated.read()
+    assert [(str(track.track), str(track.category)) for track in real_tracks] == [tuple(row[:2]) for row in rows]
+    for track, row in zip(real_tracks, rows, strict=True):
         cells: list[reference.Cell] = [None] * (len(row) - 2)
         for frame, cell in zip(track.frames.tolist(), cells_of(track), strict=True):
             cells[frame] = cell
@@ -271,9 +284,8 @@ def test_the_real_annotations_give_the_released_cells():
 
 @needs_real_data
 @pytest.mark.parametrize("mode", ["released", "stride 17", "square", "full"])
-def test_real_masks_are_measured_as_the_reference_does(mode):
-    for annotated in open_youtube_vis(REAL_FILE).objects[::2]:
-        track = annotated.read()
+def test_real_masks_are_measured_as_the_reference_does(real_tracks, mode):
+    for track in real_tracks[::2]:
         some = np.arange(0, len(track), 11)
         cells = cells_of(track, **MODES[mode])
         expected = [reference.measure(track[int(i)].to_mask().astype(np.uint8), **MODES[mode]) for i in some]
@@ -290,14 +302,14 @@ def test_real_masks_are_measured_as_the_reference_does(mode):
         ("full", "c066e4fc7956dc23"),
     ],
 )
-def test_all_real_masks_keep_the_values_that_were_compared_with_the_reference(mode, digest):
+def test_all_real_masks_keep_the_values_that_were_compared_with_the_reference(real_tracks, mode, digest):
     found = hashlib.sha256()
-    for annotated in open_youtube_vis(REAL_FILE).objects:
-        track = annotated.read()
-        found.update(repr((annotated.track, track.frames.tolist(), cells_of(track, **MODES[mode]))).encode())
+    for track in real_tracks:
+        found.update(repr((track.track, track.frames.tolist(), cells_of(track, **MODES[mode]))).encode())
     assert found.hexdigest()[:16] == digest
 
 
+@pytest.mark.slow
 def test_no_kernel_reaches_outside_its_arrays(tmp_path):
     script = f"""
 import sys
