@@ -75,7 +75,7 @@ class RunConfig:
     def from_json(cls, values: dict[str, Any]) -> RunConfig:
         """Read what `to_json` gave; raises KeyError, TypeError or OptionError for anything else."""
         return cls(
-            options=TrainOptions.from_json(values["training"]),
+            options=TrainOptions.of(None, **values["training"]),
             **{name: values[name] for name in ("data", "channels", "window", "own_network", "device", "versions")},
         )
 

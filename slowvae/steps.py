@@ -52,6 +52,7 @@ class Step:
         self.noise = torch.Generator(device).manual_seed(options.seed)
         self.sums = torch.zeros(len(TERMS), device=device)
         self._options = options
+        self._beta, self._gamma = options.weights
         self._window = window
         self._ranks = ranks
         self._device = device
@@ -71,8 +72,8 @@ class Step:
             made.logits.float(),
             made.mu,
             made.logvar,
-            beta=self._options.beta or 0.0,
-            gamma=self._options.gamma or 0.0,
+            beta=self._beta,
+            gamma=self._gamma,
             rate=self._options.rate,
             window=self._window,
         )

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from slowvae.data import describe_data
 from slowvae.interruption import noting_interruption
 from slowvae.model import SIDE, SlowVAE
-from slowvae.options import ModelName, Precision, TrainOptions
+from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
 from slowvae.runs import CHECKPOINT, LogWriter, Run, RunConfig, present_versions
 from slowvae.steps import GraphedStep, Step, settle_precision
@@ -43,25 +43,13 @@ if TYPE_CHECKING:
 def train(
     dataset: WindowDataset,
     out: str | Path,
+    options: TrainOptions | None = None,
     *,
-    model: ModelName = "slowvae",
-    steps: int = 300_000,
-    batch_size: int = 32,
-    beta: float | None = None,
-    gamma: float | None = None,
-    rate: float = 6.0,
-    z_dim: int = 10,
-    learning_rate: float = 1e-4,
-    adam_beta1: float = 0.9,
-    adam_beta2: float = 0.999,
-    seed: int = 0,
-    precision: Precision = "auto",
-    log_every: int = 100,
-    checkpoint_every: int = 10_000,
     device: torch.device | str = "auto",
     network: SlowVAE | None = None,
     tensorboard: bool = True,
     progress: bool = True,
+    **fields: Any,
 ) -> Run:
     """Train SlowVAE or the β-VAE on pairs, or longer windows, of either dataset.
 
@@ -71,24 +59,12 @@ def train(
     Args:
         dataset: `load_kitti_masks(…)`, `load_natural_sprites(…)`: frames of 64×64 pixels.
         out: folder of the run, new or empty; `slowvae.runs` says what comes to lie there.
-        model: ``"slowvae"`` or ``"beta-vae"``; `TrainOptions` explains this and all up to ``checkpoint_every``.
-        steps: of the optimizer.
-        batch_size: windows of a step, on all ranks together.
-        beta: weight of the divergence from the unit normal.
-        gamma: weight of the divergence from the transition prior.
-        rate: inverse scale of the transition prior.
-        z_dim: latent dimensions.
-        learning_rate: of Adam.
-        adam_beta1: its decay of the first moment.
-        adam_beta2: and of the second.
-        seed: of weights, order and noise; the distances of frames come from the dataset's own.
-        precision: ``"float32"``, ``"bfloat16"`` or ``"auto"``.
-        log_every: steps between rows of the log.
-        checkpoint_every: steps between checkpoints.
+        options: options of the run; by default those of the paper.
         device: ``"auto"`` takes a GPU if there is one.
         network: one to train instead of the default, in place; its ``z_dim`` counts.
         tensorboard: also write event files, where TensorBoard is installed.
         progress: show a bar, on a terminal.
+        **fields: single fields of `TrainOptions`, which replace those of ``options``.
 
     Returns:
         The run; ``run.network()`` is what was trained.
@@ -100,10 +76,9 @@ def train(
         RunNotWrittenError: the disk is full, say; likewise.
         TrainingInterrupted: Ctrl-C; the step that it came in was finished and saved.
     """
-    options = TrainOptions(
-        model, steps, batch_size, beta, gamma, rate, network.z_dim if network is not None else z_dim, learning_rate,
-        adam_beta1, adam_beta2, seed, precision, log_every, checkpoint_every,
-    )  # fmt: skip
+    options = TrainOptions.of(options, **fields)
+    if network is not None:
+        options = replace(options, z_dim=network.z_dim)
     place, ranks = find_device(device), Ranks.present()
     config = configure(dataset, options, place, own_network=network is not None)
     session = Session(dataset, config, place, network, ranks)  # what does not fit shows before anything is written
@@ -344,8 +319,9 @@ def configure(
 ) -> RunConfig:
     """Put together what a new run is told, with the precision settled."""
     channels, _, _ = dataset.source.frame_shape
+    beta, gamma = options.weights
     return RunConfig(
-        replace(options, precision=settle_precision(options.precision, device)),
+        replace(options, precision=settle_precision(options.precision, device), beta=beta, gamma=gamma),
         describe_data(dataset),
         channels,
         dataset.source.window,
