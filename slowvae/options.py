@@ -18,8 +18,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 WEIGHTS: dict[ModelName, tuple[float, float]] = {"slowvae": (1.0, 10.0), "beta-vae": (8.0, 0.0)}
 
 
-def _option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": text, "choices": choices})
+def _help(text: str, *choices: str) -> dict[str, Any]:
+    return {"help": text, "choices": choices}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +32,36 @@ class TrainOptions:
         OptionError: a value does not fit; the text says what would.
     """
 
-    model: ModelName = _option("slowvae", "model, which sets the default weights of the objective", tuple(WEIGHTS))
-    steps: int = _option(300_000, "optimizer steps of the whole run")
-    batch_size: int = _option(32, "windows in a step, on all ranks together")
-    beta: float | None = _option(None, "β, weight of the divergence from the unit normal (slowvae 1, beta-vae 8)")
-    gamma: float | None = _option(
-        None, "γ, weight of the divergence from the transition prior (slowvae 10, beta-vae 0)"
+    model: ModelName = field(
+        default="slowvae", metadata=_help("model, which sets the default weights of the objective", *WEIGHTS)
     )
-    rate: float = _option(6.0, "λ, inverse scale of the Laplace transition prior")
-    entropies: Entropies = _option(
-        "reference",
-        "entropies in the transition divergence: one for both directions (reference) or one for each (paper)",
-        ("reference", "paper"),
+    steps: int = field(default=300_000, metadata=_help("optimizer steps of the whole run"))
+    batch_size: int = field(default=32, metadata=_help("windows in a step, on all ranks together"))
+    beta: float | None = field(
+        default=None, metadata=_help("β, weight of the divergence from the unit normal (slowvae 1, beta-vae 8)")
     )
-    z_dim: int = _option(10, "number of latents")
-    learning_rate: float = _option(1e-4, "Adam's learning rate")
-    adam_beta1: float = _option(0.9, "Adam's β₁")
-    adam_beta2: float = _option(0.999, "Adam's β₂")
-    seed: int = _option(0, "random seed for weights, data order and noise")
-    precision: Precision = _option(
-        "auto",
-        "arithmetic of the network's layers; weights, latents and objective are float32 always. auto takes bfloat16 "
-        "where the device computes in it natively",
-        ("auto", "float32", "bfloat16"),
+    gamma: float | None = field(
+        default=None, metadata=_help("γ, weight of the divergence from the transition prior (slowvae 10, beta-vae 0)")
     )
-    log_every: int = _option(100, "steps between two rows of the log")
-    checkpoint_every: int = _option(10_000, "steps between two checkpoints")
+    rate: float = field(default=6.0, metadata=_help("λ, inverse scale of the Laplace transition prior"))
+    entropies: Entropies = field(
+        default="reference",
+        metadata=_help("entropies of a transition: one for both directions, or one for each", "reference", "paper"),
+    )
+    z_dim: int = field(default=10, metadata=_help("number of latents"))
+    learning_rate: float = field(default=1e-4, metadata=_help("Adam's learning rate"))
+    adam_beta1: float = field(default=0.9, metadata=_help("Adam's β₁"))
+    adam_beta2: float = field(default=0.999, metadata=_help("Adam's β₂"))
+    seed: int = field(default=0, metadata=_help("random seed for weights, data order and noise"))
+    precision: Precision = field(
+        default="auto",
+        metadata=_help(
+            "arithmetic of the network's layers; auto takes bfloat16 where the device computes in it natively",
+            "auto", "float32", "bfloat16",
+        ),
+    )  # fmt: skip
+    log_every: int = field(default=100, metadata=_help("steps between two rows of the log"))
+    checkpoint_every: int = field(default=10_000, metadata=_help("steps between two checkpoints"))
 
     def __post_init__(self) -> None:
         for known in fields(self):
