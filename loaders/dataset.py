@@ -91,6 +91,8 @@ class WindowDataset(Dataset[Sample]):
         factor_names: of the factors of a sample.
         factor_units: likewise.
         transform: applied to the frames [window, C, H, W] of each sample.
+        load_options: keyword arguments of the load function that makes the same dataset again.
+        discrete: whether the factors are of few values.
     """
 
     def __init__(
@@ -103,9 +105,14 @@ class WindowDataset(Dataset[Sample]):
         factor_names: Sequence[str],
         factor_units: Sequence[str],
         transform: Transform | None = None,
+        load_options: dict[str, Any] | None = None,
+        discrete: bool = False,
     ) -> None:
         self.info = DatasetInfo.from_attributes(store.attributes)
         self.store: Path = store.path
+        self.name = self.info.dataset
+        self.load_options = load_options if transform is None else None
+        self.discrete = discrete
         self.split: Split = split
         self.sequences = sequences
         self.transform = transform
