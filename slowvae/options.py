@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from temporalpairs.checks import choice, whole
 from temporalpairs.errors import OptionError
-from temporalpairs.loaders.options import checked_seed
 
 ModelName = Literal["slowvae", "beta-vae"]
 Entropies = Literal["reference", "paper"]
@@ -65,23 +64,19 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         for known in fields(self):
-            value, choices = getattr(self, known.name), known.metadata["choices"]
-            if choices and not (isinstance(value, str) and value in choices):
-                raise OptionError(f"{known.name}={value!r} is unknown; it is one of {', '.join(map(repr, choices))}.")
+            if known.metadata["choices"]:
+                choice(known.name, getattr(self, known.name), known.metadata["choices"])
         for name in ("steps", "batch_size", "z_dim", "log_every", "checkpoint_every"):
-            object.__setattr__(self, name, _whole(name, getattr(self, name)))
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
         for name, least in (("beta", 0.0), ("gamma", 0.0), ("rate", None), ("learning_rate", None)):
             if getattr(self, name) is not None or least is None:
-                object.__setattr__(self, name, _number(name, getattr(self, name), least))
+                object.__setattr__(self, name, number(name, getattr(self, name), least))
         for name in ("adam_beta1", "adam_beta2"):
-            number = _number(name, getattr(self, name), 0.0)
-            if number >= 1:
-                raise OptionError(f"{name}={number}: give a number of at least 0 and below 1.")
-            object.__setattr__(self, name, number)
-        try:
-            object.__setattr__(self, "seed", checked_seed(self.seed))
-        except TypeError as error:
-            raise OptionError(f"seed={self.seed!r}: give a whole number, 0 … 2**64 - 1.") from error
+            decay = number(name, getattr(self, name), 0.0)
+            if decay >= 1:
+                raise OptionError(f"{name}={decay}: give a number of at least 0 and below 1.")
+            object.__setattr__(self, name, decay)
+        object.__setattr__(self, "seed", whole("seed", self.seed, 0, 2**64 - 1))
 
     @classmethod
     def of(cls, options: TrainOptions | None, **changes: Any) -> TrainOptions:
@@ -109,23 +104,13 @@ class TrainOptions:
         return asdict(self)
 
 
-def _whole(name: str, value: Any) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError as error:
-        raise OptionError(f"{name}={value!r}: give a whole number of at least 1.") from error
-    if number < 1:
-        raise OptionError(f"{name}={number}: give at least 1.")
-    return number
-
-
-def _number(name: str, value: Any, least: float | None) -> float:
-    """Return a finite float, of at least ``least`` or, where that is None, above 0."""
+def number(name: str, value: Any, least: float | None = None) -> float:
+    """Return a finite number of at least ``least``, or above 0 where that is None; raises OptionError for others."""
     wanted = "above 0" if least is None else f"of at least {least:g}"
     try:
-        number = float("nan") if isinstance(value, str) else float(value)
+        found = math.nan if isinstance(value, str) else float(value)
     except (TypeError, ValueError) as error:
         raise OptionError(f"{name}={value!r}: give a number {wanted}.") from error
-    if not math.isfinite(number) or (number <= 0 if least is None else number < least):
+    if not math.isfinite(found) or (found <= 0 if least is None else found < least):
         raise OptionError(f"{name}={value!r}: give a number {wanted}.")
-    return number
+    return found

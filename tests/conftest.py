@@ -30,7 +30,7 @@ _CHECKED = [
     "slowvae.evaluation",
     "slowvae.model",
     "slowvae.objectives",
-    "slowvae.steps",
+    "slowvae.training",
     "synthesis",
     "temporalpairs.builders.formats.youtube_vis",
     "temporalpairs.builders.formats.youtube_vis_masks",
