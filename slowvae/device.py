@@ -92,7 +92,7 @@ def fast_step(training: Training, frames: Tensor) -> Callable[[Tensor], None]:
         with torch.cuda.device(frames.device):
             return _capture(training, frames)
     except RuntimeError as error:
-        training.noise = torch.Generator(frames.device)  # the old one may still wait for the graph
+        training.noise = torch.Generator(training.device)  # the old one may still wait for the graph
         warnings.warn(f"The step could not be captured as a CUDA graph, so it runs eagerly ({error}).", RunWarning, 3)
         return training.take_step
     finally:

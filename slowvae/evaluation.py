@@ -330,7 +330,9 @@ def _correlate(
 def _choose(metrics: Sequence[str] | None, allowed: tuple[str, ...]) -> tuple[str, ...]:
     if metrics is None:
         return allowed
-    chosen = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    chosen = (metrics,) if isinstance(metrics, str) else metrics
+    if not isinstance(chosen, Sequence) or not chosen:
+        raise OptionError(f"metrics={metrics!r}: give names, such as ['mcc'].")
     for name in chosen:
         if name not in METRICS:
             raise OptionError(f"metrics: {name!r} is unknown; there are {', '.join(METRICS)}.")
