@@ -100,6 +100,7 @@ def _demo_sprites(out: Path) -> None:
 
 def _demo_training(dataset: WindowDataset, out: Path, steps: int) -> None:
     from slowvae import evaluate, train
+    from temporalpairs.report.runs import save_pictures
 
     print("SlowVAE")
     began = time.perf_counter()
@@ -114,7 +115,7 @@ def _demo_training(dataset: WindowDataset, out: Path, steps: int) -> None:
     factors = ", ".join(f"{name} {value:.2f}" for name, value in found.per_factor.items())
     print(f"9. mean correlation coefficient (MCC, Spearman): {found.scores['mcc_spearman']:.3f} ({factors})")
     print("   so short a training on so small a sample shows that all is connected, not what the method can do")
-    for path in found.pictures:
+    for path in save_pictures(run, found):
         print(f"10. drew {path}")
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,9 +102,11 @@ def _train(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in _TRAINING if getattr(options, name) is not None}
     loading = {name: getattr(options, name) for name in _LOADING if getattr(options, name) is not None}
     _check_words(options, given, loading)
-    with _process_group(options.device) as first:
+    from slowvae.ranks import process_group
+
+    with process_group(options.device) as ranks:
         runs = _runs(options, given, loading)
-        if first:
+        if ranks.first:
             _tell(runs, options)
 
 
@@ -184,29 +183,11 @@ def _load(name: str, loading: dict[str, Any]) -> WindowDataset:
     return load_natural_sprites(**loading)
 
 
-@contextmanager
-def _process_group(device: str) -> Iterator[bool]:
-    """Join the other ranks where `torchrun` started several; yields whether this is the one that tells."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield True
-        return
-    import torch
-    import torch.distributed as dist
-
-    on_gpu = not device.startswith("cpu") and torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if on_gpu else "gloo")
-    try:
-        yield dist.get_rank() == 0
-        dist.barrier()
-    finally:
-        dist.destroy_process_group()
-
-
 def _tell(runs: list[Run], options: argparse.Namespace) -> None:
-    from slowvae.evaluation import describe_run, evaluate
+    from slowvae.evaluation import evaluate
+    from slowvae.runs import describe_run
     from slowvae.seeds import table
+    from temporalpairs.report.runs import save_pictures
 
     scores = []
     for run in runs:
@@ -214,10 +195,12 @@ def _tell(runs: list[Run], options: argparse.Namespace) -> None:
         if options.no_evaluation:
             continue
         found = evaluate(run, metrics=["mcc"], device=options.device)
+        pictures = save_pictures(run, found, device=options.device)
         scores.append(found.scores)
         factors = ", ".join(f"{name} {value:.3f}" for name, value in found.per_factor.items())
-        print(f"  mcc_spearman {found.scores['mcc_spearman']:.4f}  ({factors})")
-        for path in found.pictures:
+        for name, score in found.scores.items():
+            print(f"  {name} {score:.4f}  ({factors})")
+        for path in pictures:
             print(f"  drew {path}")
     if len(scores) > 1:
         print(table([run.config.options.seed for run in runs], scores))
@@ -226,9 +209,10 @@ def _tell(runs: list[Run], options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     import json
 
-    from slowvae.evaluation import describe_run, evaluate
-    from slowvae.runs import SCORES, find_runs
+    from slowvae.evaluation import evaluate
+    from slowvae.runs import SCORES, describe_run, find_runs
     from slowvae.seeds import summarize, table
+    from temporalpairs.report.runs import save_pictures
     from temporalpairs.store.atomic import replace_file
 
     runs = find_runs(options.folder)
@@ -239,7 +223,6 @@ def _evaluate(options: argparse.Namespace) -> None:
             fraction=options.fraction,
             seed=options.seed,
             device=options.device,
-            pictures=not options.no_pictures,
             progress=lambda name: print(f"{name} …", file=sys.stderr),
         )
         for run in runs
@@ -255,5 +238,6 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(json.dumps(report, indent=2))
         return
     print(*(describe_run(run) for run in runs), table(seeds, scores), sep="\n")
-    for one in found:
-        print(*(f"drew {path}" for path in one.pictures), sep="\n")
+    for run, one in zip(runs, found, strict=True):
+        if not options.no_pictures:
+            print(*(f"drew {path}" for path in save_pictures(run, one, device=options.device)), sep="\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from kittimasks.windows import choose_windows
@@ -62,6 +63,7 @@ class KittiMasks(WindowDataset):
             factor_names=store.attributes["factor_names"],
             factor_units=store.attributes["factor_units"],
             transform=transform,
+            load_options={"split": split, **asdict(self.options)},
         )
 
     def ground_truth(self) -> MasksGroundTruth:

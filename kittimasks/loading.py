@@ -35,9 +35,9 @@ SAMPLE = Sample(f"{card.FACTS.dataset}-sample", lambda: sorted(SAMPLE_FOLDER.glo
 
 
 def load_kitti_masks(
-    root: str | Path | None = None,
-    *,
     source: str | Path = "release",
+    *,
+    root: str | Path | None = None,
     split: Split = "all",
     window: int = 2,
     max_delta_t: int = 5,
@@ -97,9 +97,9 @@ def load_kitti_masks(
 
 
 def load_kitti_arrays(
-    root: str | Path | None = None,
-    *,
     source: str | Path = "release",
+    *,
+    root: str | Path | None = None,
     split: Split = "all",
     window: int = 2,
     max_delta_t: int = 5,

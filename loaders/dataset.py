@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders.arrays import ArrayDataset, checked_epoch
 from temporalpairs.loaders.info import DatasetInfo
 from temporalpairs.loaders.sequence import SequenceView
@@ -32,6 +33,7 @@ from temporalpairs.loaders.splits import Split
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from temporalpairs.loaders.ground_truth import GroundTruth
     from temporalpairs.loaders.source import WindowSource
     from temporalpairs.store import Store
 
@@ -91,6 +93,8 @@ class WindowDataset(Dataset[Sample]):
         factor_names: of the factors of a sample.
         factor_units: likewise.
         transform: applied to the frames [window, C, H, W] of each sample.
+        load_options: keyword arguments of the load function that makes the same dataset again.
+        discrete: whether the factors are of few values.
     """
 
     def __init__(
@@ -103,9 +107,14 @@ class WindowDataset(Dataset[Sample]):
         factor_names: Sequence[str],
         factor_units: Sequence[str],
         transform: Transform | None = None,
+        load_options: dict[str, Any] | None = None,
+        discrete: bool = False,
     ) -> None:
-        self.info = DatasetInfo.from_attributes(store.attributes)
-        self.store: Path = store.path
+        self.info: DatasetInfo | None = DatasetInfo.from_attributes(store.attributes)
+        self.store: Path | None = store.path
+        self.name: str = store.attributes["dataset"]
+        self.load_options = load_options if transform is None else None
+        self.discrete = discrete
         self.split: Split = split
         self.sequences = sequences
         self.transform = transform
@@ -175,6 +184,14 @@ class WindowDataset(Dataset[Sample]):
         """
         self._epoch.fill_(checked_epoch(epoch))
 
+    def ground_truth(self) -> GroundTruth:
+        """Return the adapter for the metrics of disentanglement_lib.
+
+        Raises:
+            OptionError: the dataset has none.
+        """
+        raise OptionError(f"{type(self).__name__} has no ground truth.")
+
     def numpy(self) -> ArrayDataset:
         """Return the same windows as NumPy arrays, at the present epoch and without the transform."""
         arrays = ArrayDataset(self.source)
@@ -186,17 +203,18 @@ class WindowDataset(Dataset[Sample]):
         return f"epoch {self.epoch}"
 
     def __repr__(self) -> str:
-        counts = self.sequences
+        counts, info = self.sequences, self.info
+        assert info is not None  # noqa: S101 - of a store
         window, shape = self.source.window, ", ".join(map(str, self.source.frame_shape))
         part = "" if self.split == "all" else f" · split {self.split}"
         factors = ", ".join(f"{n} {u}".rstrip() for n, u in zip(self.factor_names, self.factor_units, strict=True))
         drawn = "pairs" if window == 2 else f"windows of {window}"
         return (
-            f"{type(self).__name__}  {self.info.edition}{part} · {len(counts):,} sequences · {counts.frames:,} frames "
+            f"{type(self).__name__}  {info.edition}{part} · {len(counts):,} sequences · {counts.frames:,} frames "
             f"· {len(self):,} {drawn}\n"
             f"  sample   frames float32 [{window}, {shape}], "
             f"factors float32 [{window}, {len(self.factor_names)}] = ({factors})\n"
             f"  chance   {self.describe_chance()}\n"
-            f"  license  {self.info.license}\n"
+            f"  license  {info.license}\n"
             f"  store    {self.store}"
         )

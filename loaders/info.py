@@ -11,6 +11,8 @@ class DatasetInfo:
     """Facts that travel with a store.
 
     Attributes:
+        dataset: the dataset's key in `temporalpairs.datasets`.
+        digest: the store's SHA-256 of everything.
         title: the dataset's name.
         edition: which edition of it this is: the release, the synthetic sample, or a build from raw annotations.
         license: of the data.
@@ -22,6 +24,8 @@ class DatasetInfo:
         provenance: source files with SHA-256, builder and its options, package version, notes.
     """
 
+    dataset: str
+    digest: str
     title: str
     edition: str
     license: str
@@ -36,6 +40,8 @@ class DatasetInfo:
     def from_attributes(cls, attributes: dict[str, Any]) -> DatasetInfo:
         """Read them from a store's manifest."""
         return cls(
+            dataset=attributes["dataset"],
+            digest=attributes["manifest_sha256"],
             title=attributes["title"],
             edition=attributes["edition"],
             license=attributes["license"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,6 +94,8 @@ class NaturalSprites(WindowDataset):
             factor_names=FACTORS + (COLOR_FACTORS if colored else ()),
             factor_units=UNITS + (COLOR_UNITS if colored else ()),
             transform=transform,
+            load_options={**asdict(choice), "sprites": None if sprites is None else sprites.to_json()},
+            discrete=found.bins is not None,
         )
 
     @property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from natsprites import card
 from temporalpairs.download.cache import Release, Sample, provide
@@ -35,9 +36,9 @@ SAMPLE = Sample(f"{card.FACTS.dataset}-sample", lambda: [SAMPLE_FILE], _build_sa
 
 
 def load_natural_sprites(
-    root: str | Path | None = None,
-    *,
     source: str | Path = "release",
+    *,
+    root: str | Path | None = None,
     split: Split = "all",
     window: int = 2,
     discrete: bool = False,
@@ -49,7 +50,7 @@ def load_natural_sprites(
     one_per_sequence: bool = False,
     download: bool = True,
     transform: Transform | None = None,
-    sprites: SpriteOptions | None = None,
+    sprites: SpriteOptions | Mapping[str, Any] | None = None,
 ) -> NaturalSprites:
     """Load Natural Sprites, downloading and converting the mask statistics the first time.
 
@@ -83,8 +84,11 @@ def load_natural_sprites(
         OptionError: an option does not fit.
     """
     from natsprites.dataset import NaturalSprites
+    from natsprites.rendering.options import SpriteOptions
     from temporalpairs.store import read_store
 
+    if isinstance(sprites, Mapping):
+        sprites = SpriteOptions.from_json(dict(sprites))
     path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
     return NaturalSprites(
         read_store(path),
@@ -103,9 +107,9 @@ def load_natural_sprites(
 
 
 def load_sprite_arrays(
-    root: str | Path | None = None,
-    *,
     source: str | Path = "release",
+    *,
+    root: str | Path | None = None,
     split: Split = "all",
     window: int = 2,
     discrete: bool = False,

@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Float64, Int64, Num
 from matplotlib.figure import Figure
 from PIL import Image
 
+from slowvae.data import load_data
+from slowvae.device import find_device
+from slowvae.evaluation import Evaluation
 from slowvae.model import SlowVAE
+from slowvae.runs import PICTURES, Run, describe_run
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.report.run_frames import animate_traversals, draw_reconstructions, draw_traversals
@@ -22,7 +27,29 @@ from temporalpairs.store.atomic import replace_file
 _MILLISECONDS = 50  # a frame of the animation: four seconds forth and back
 
 
-def save_pictures(
+def plot_run(run: Run) -> Figure:
+    """Draw the objective of a run."""
+    return plot_losses(run.log(), title=describe_run(run))
+
+
+def save_pictures(run: Run, evaluation: Evaluation, *, device: torch.device | str = "auto") -> list[Path]:
+    """Draw everything of a run into the folder ``pictures`` in its own."""
+    dataset = load_data(run.folder, run.config.data)
+    return _save(
+        run.folder / PICTURES,
+        run.network(device=find_device(device)),
+        dataset,
+        log=run.log(),
+        codes=evaluation.codes,
+        factors=evaluation.factors,
+        matrix=evaluation.correlations,
+        assignment=evaluation.assignment,
+        title=describe_run(run),
+        seed=evaluation.seed,
+    )
+
+
+def _save(
     folder: Path,
     network: SlowVAE,
     dataset: WindowDataset,

@@ -4,7 +4,7 @@ from .model import SlowVAE as SlowVAE
 from .objectives import Objective as Objective
 from .objectives import objective as objective
 from .options import TrainOptions as TrainOptions
+from .resume import resume as resume
 from .runs import Run as Run
 from .seeds import train_seeds as train_seeds
-from .training import resume as resume
 from .training import train as train

@@ -1,72 +1,98 @@
-"""What a run says of its dataset, and the dataset that this says."""
+"""How a run names its dataset, and finds it again."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from temporalpairs.errors import RunError
-
-if TYPE_CHECKING:
-    from temporalpairs.loaders.dataset import WindowDataset
+from temporalpairs.datasets import find_dataset
+from temporalpairs.errors import OptionError, RunError, SourceMissingError, StoreNotFoundError
+from temporalpairs.loaders.dataset import WindowDataset
 
 
 def describe_data(dataset: WindowDataset) -> dict[str, Any]:
-    """Return what `load_data` needs to load the same dataset again, as JSON can hold it."""
-    from kittimasks.dataset import KittiMasks
-    from natsprites.dataset import NaturalSprites
-    from temporalpairs.store import read_attributes
+    """Return what tells a dataset from others, and what `load_data` needs to load it again, as JSON can hold it.
 
-    options: dict[str, Any] | None = None
-    if isinstance(dataset, KittiMasks):
-        options = {"split": dataset.split, **asdict(dataset.options)}
-    elif isinstance(dataset, NaturalSprites):
-        options = asdict(dataset.choice)
-        if dataset.choice.sprites is not None:
-            options["sprites"] = dataset.choice.sprites.to_json()
-    attributes = read_attributes(dataset.store)
-    return {
-        "dataset": attributes["dataset"],
-        "store": str(Path(dataset.store).resolve()),
-        "manifest_sha256": attributes["manifest_sha256"],
-        # None: of a class, or with a transform, that no file can hold.
-        "options": None if dataset.transform is not None else options,
+    Raises:
+        OptionError: it is no dataset of windows.
+    """
+    if not isinstance(dataset, WindowDataset):
+        raise OptionError(
+            f"dataset={dataset!r:.80}: give a dataset of windows, such as load_kitti_masks('sample'), "
+            "and neither its name nor a loader of it."
+        )
+    info = dataset.info
+    described = {
+        "dataset": dataset.name,
+        "title": "" if info is None else info.title,
+        "synthetic": info is not None and info.synthetic,
+        "digest": None if info is None else info.digest,
+        "store": None if dataset.store is None else str(Path(dataset.store).resolve()),
+        "split": dataset.split,
+        "options": dataset.load_options,  # None: of a class, or with a transform, that no file can hold
     }
+    found: dict[str, Any] = json.loads(json.dumps(described))
+    return found
 
 
-def load_data(run: Path, data: dict[str, Any]) -> WindowDataset:
+def load_data(run: Path, data: dict[str, Any], source: str | Path | None = None) -> WindowDataset:
     """Load the dataset that a run was trained on.
 
     Args:
-        run: its folder, for errors.
-        data: what `describe_data` gave.
+        run: folder of the run, for errors.
+        data: what `describe_data` returned.
+        source: where the store is, if not where it was: a path, ``"release"`` or ``"sample"``.
 
     Raises:
-        StoreError: the store is gone or damaged.
-        RunError: it holds something else by now, or the dataset had a transform.
+        RunError: the store is gone, holds something else by now, or no file says how the dataset was made.
+        StoreError: the store is damaged.
     """
-    from kittimasks import load_kitti_masks
-    from natsprites import SpriteOptions, load_natural_sprites
-    from temporalpairs.store import read_attributes
-
-    if data["options"] is None:
+    if data["options"] is None or not data["dataset"]:
         raise RunError(
             run,
             "its dataset had a transform, or a class of its own, which no file holds",
-            "Load the dataset in Python and pass it to slowvae.train or slowvae.evaluate.",
+            "Load the dataset in Python and pass it: slowvae.resume(run, dataset), slowvae.evaluate(run, dataset=…).",
         )
-    found = read_attributes(data["store"])["manifest_sha256"]
-    if found != data["manifest_sha256"]:
-        raise RunError(
-            run,
-            f"it was trained on {data['store']} with manifest {data['manifest_sha256'][:16]}…, which has "
-            f"{found[:16]}… now",
-            "Put the old store back, or train anew.",
-        )
-    options = dict(data["options"])
-    if data["dataset"] == "kitti-masks":
-        return load_kitti_masks(source=data["store"], **options)
-    if options.get("sprites") is not None:
-        options["sprites"] = SpriteOptions.from_json(options["sprites"])
-    return load_natural_sprites(source=data["store"], **options)
+    entry = find_dataset(data["dataset"])
+    load = entry.resolve("load")
+    # A release or a sample may lie elsewhere on another machine.
+    word, known = ("sample", entry.sample) if data["synthetic"] else ("release", entry.release)
+    tries = [source] if source is not None else [data["store"], *([word] if known else [])]
+    found = []
+    for place in tries:
+        try:
+            download = {"download": False} if place == "release" and source is None else {}
+            dataset: WindowDataset = load(place, **download, **data["options"])
+        except (StoreNotFoundError, SourceMissingError):
+            continue
+        digest = None if dataset.info is None else dataset.info.digest
+        if digest == data["digest"]:
+            return dataset
+        found.append(f"{place} holds {_short(digest)}")
+    raise RunError(
+        run,
+        f"it was trained on the store {_short(data['digest'])} at {data['store']}; "
+        + ("; ".join(found) if found else f"nothing is at {' or '.join(map(str, tries))}"),
+        "Say where that store is: source=… (--source), a path, release or sample.",
+    )
+
+
+def check_data(run: Path, data: dict[str, Any], dataset: WindowDataset) -> None:
+    """Check that a dataset is the one that a run was trained on, wherever its store is.
+
+    Raises:
+        RunError: it is another one.
+    """
+    present = describe_data(dataset)
+    for name in ("dataset", "digest", "options"):
+        if present[name] != data[name]:
+            raise RunError(
+                run,
+                f"it was trained on another dataset: its {name} was {data[name]!r}, this one's is {present[name]!r}",
+                "Resume with the dataset of the run.",
+            )
+
+
+def _short(digest: str | None) -> str:
+    return "without digest" if digest is None else f"{digest[:16]}…"

@@ -1,40 +1,39 @@
-"""Scores and pictures of a run, by the reference's protocol."""
+"""Scores of a run, by the reference's protocol."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Num
-from numpy.random import RandomState
+from jaxtyping import Bool, Float32, Float64, Int64, Num
+from numpy.random import Generator, RandomState
 
-from slowvae.data import load_data
-from slowvae.metrics import (
-    beta_vae_score,
-    dci,
-    factor_vae_score,
-    mcc,
-    mig,
-    modularity_explicitness,
-    sap,
-)
-from slowvae.runs import PICTURES, SCORES, Run
-from slowvae.training import find_device
-from temporalpairs.errors import OptionError
+from slowvae.data import describe_data, load_data
+from slowvae.device import find_device
+from slowvae.metrics import beta_vae_score, dci, factor_vae_score, mcc, mig, modularity_explicitness, sap
+from slowvae.metrics.protocol import MIN_DRAWN, PROTOCOL, Protocol
+from slowvae.model import checked_network
+from slowvae.options import number
+from slowvae.runs import FORMAT, SCORES, Run, describe_run
+from temporalpairs.checks import whole
+from temporalpairs.datasets import find_dataset
+from temporalpairs.errors import OptionError, RunError, RunWarning
+from temporalpairs.loaders.ground_truth import Factors, GroundTruth, Observations
 from temporalpairs.store.atomic import replace_file
 
 if TYPE_CHECKING:
     from slowvae.model import SlowVAE
     from temporalpairs.loaders.dataset import WindowDataset
-    from temporalpairs.loaders.ground_truth import GroundTruth, Observations
 
-CONTINUOUS_METRICS = ("mcc",)
-METRICS = ("mcc", "mig", "dci", "sap", "modularity_explicitness", "beta_vae_score", "factor_vae_score")
+METRICS = tuple(PROTOCOL)
+CONTINUOUS_METRICS = ("mcc",)  # the others need factors that are classes
+Encode = Callable[[Observations], Float32[np.ndarray, "n z"]]
 _TOGETHER = 16  # observations that are drawn together, each once (disentanglement_lib: batch_size)
 _DRAWN = 1024  # observations that are held before they are encoded
 # Observations that are encoded at once: on a CPU few, so that what the layers make stays in memory that the process
@@ -42,66 +41,37 @@ _DRAWN = 1024  # observations that are held before they are encoded
 _ENCODED, _ENCODED_ON_CPU = 1024, 64
 
 
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """Numbers of observations, or of points made of several, that metrics draw.
-
-    The defaults are the reference's (its metric_configs): those of disentanglement_lib, and ten times as many for the
-    modularity.
-
-    Attributes:
-        mcc: observations.
-        mig: observations.
-        train: observations that DCI and SAP are fitted to.
-        modularity: observations that the modularity is fitted to.
-        test: observations that these three are tested on.
-        points_train: points that the β-VAE and the FactorVAE score are fitted to.
-        points_eval: points that they are evaluated on.
-        points_of: observations of a point.
-        variances: observations that the FactorVAE score estimates variances from.
-    """
-
-    mcc: int = 10_000
-    mig: int = 10_000
-    train: int = 10_000
-    modularity: int = 100_000
-    test: int = 5_000
-    points_train: int = 10_000
-    points_eval: int = 5_000
-    points_of: int = 64
-    variances: int = 10_000
-
-    def scaled(self, fraction: float) -> Protocol:
-        """Return a protocol of so many times the observations.
-
-        Raises:
-            OptionError: it is not a share.
-        """
-        if not 0 < fraction <= 1:
-            raise OptionError(f"fraction={fraction}: give a number above 0, up to 1.")
-        numbers = {name: max(2, round(fraction * getattr(self, name))) for name in self.__slots__}
-        return replace(self, **{**numbers, "points_of": self.points_of})
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """What came out.
+    """Result of `evaluate`.
 
     Attributes:
-        scores: by name.
-        per_factor: absolute correlation of each factor with its latent, where the MCC was asked for.
-        details: of each metric: matrices, assignments and so on, as the metric returns them.
-        protocol: how much was drawn.
-        seed: of what was drawn.
-        pictures: paths.
+        scores: scores by name.
+        per_factor: absolute correlation of each factor with its latent, where the MCC was scored.
+        details: result of each metric by its name: matrices, assignments and so on.
+        notes: what was left out and why, in sentences.
+        protocol: how much each metric drew.
+        fraction: fraction of the reference's protocol.
+        seed: random seed of the draws.
+        factor_names: names of the factors that vary.
+        codes: means of the posteriors of observations.
+        factors: factors that vary, of the same observations.
+        correlations: Spearman's correlations of factors and latents, with their signs.
+        assignment: latent of each factor, −1 where there are fewer latents than factors.
     """
 
     scores: dict[str, float]
     per_factor: dict[str, float]
     details: dict[str, Any]
-    protocol: Protocol
+    notes: tuple[str, ...]
+    protocol: dict[str, Protocol]
+    fraction: float
     seed: int
-    pictures: tuple[Path, ...]
+    factor_names: tuple[str, ...]
+    codes: Float32[np.ndarray, "n z"]
+    factors: Num[np.ndarray, "n factors"]
+    correlations: Float64[np.ndarray, "factors z"]
+    assignment: Int64[np.ndarray, "factors"]
 
 
 def evaluate(
@@ -111,89 +81,119 @@ def evaluate(
     fraction: float = 1.0,
     seed: int = 0,
     dataset: WindowDataset | None = None,
+    source: str | Path | None = None,
     network: SlowVAE | None = None,
     device: torch.device | str = "auto",
-    pictures: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
-    """Score a run, and draw it; both come to lie in its folder.
+    """Score a run; the scores are added to the scores.json in its folder.
 
-    Codes are the posterior's means. KITTI Masks and the continuous Natural Sprites allow the MCC; the others need
-    factors of few values, and two of them factors that can be set, as discrete Natural Sprites have.
+    Codes are means of posteriors. Every dataset with continuous factors allows the MCC; the other metrics need factors
+    that are classes, and two of them factors that can be set. What cannot be scored, such as a factor that does not
+    vary, is left out and named in ``notes`` and by a `RunWarning`.
+
+    Example:
+        ```python
+        from kittimasks import load_kitti_masks
+        from slowvae import evaluate, train
+
+        run = train(load_kitti_masks("sample"), "runs/scored", steps=20, batch_size=16)
+        evaluate(run, fraction=0.05).scores["mcc_spearman"]
+        ```
 
     Args:
-        run: one that has a checkpoint, or its folder.
+        run: a run that has a checkpoint, or its folder.
         metrics: names among `METRICS`; by default all that the dataset allows.
-        fraction: of the reference's numbers of observations.
-        seed: of the draws; each metric starts from it anew.
-        dataset: the run's; by default it is loaded from its store.
-        network: needed if the run had one of the caller's.
-        device: ``"auto"`` takes a GPU if there is one.
-        pictures: whether to draw.
-        progress: told the name of each metric before it starts.
+        fraction: fraction of the reference's numbers of observations, which leaves at least 100 of each.
+        seed: random seed of the draws; each metric starts from it anew.
+        dataset: dataset to score on; by default the run's, loaded from its store.
+        source: where the run's store is, if it moved: a path, ``"release"`` or ``"sample"``.
+        network: network of the run's layout, needed if the run had one of the caller's.
+        device: device of the network; ``"auto"`` takes a GPU if there is one.
+        progress: called with the name of each metric before it starts.
 
     Raises:
         OptionError: a metric is unknown or not for this dataset, or an option is out of range.
-        RunError: the run has no checkpoint, or does not fit the dataset or the network.
+        RunError: the run has no checkpoint, does not fit the dataset or the network, or a file of it is damaged.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    protocol = Protocol().scaled(fraction)
-    dataset = load_data(run.folder, run.config.data) if dataset is None else dataset
-    chosen = _choose(metrics, allowed_metrics(dataset), run)
-    place = find_device(device)
-    trained = run.network(network, place)
-    truth = dataset.ground_truth()  # type: ignore[attr-defined]  # of both datasets; their base has none
-    work = _Work(truth, encoder(trained), protocol, seed)
+    if dataset is None:
+        dataset = load_data(run.folder, run.config.data, source)
+    elif source is not None:
+        raise OptionError("Both a dataset and source= are given; give one of them.")
+    data = describe_data(dataset)
+    chosen = _choose(metrics, allowed_metrics(dataset))
+    fraction = number("fraction", fraction)
+    if fraction > 1:
+        raise OptionError(f"fraction={fraction}: give a number above 0, up to 1.")
+    protocol = {name: PROTOCOL[name].scaled(fraction) for name in chosen}
+    shown = PROTOCOL["mcc"].scaled(fraction)
+    seed = whole("seed", seed, 0, 2**32 - 1)
+    trained = run.network(None if network is None else checked_network(network), find_device(device))
+    trained.check_frames(dataset.source.frame_shape)
+    known = read_scores(run.folder)  # a damaged file shows before the work
 
-    # What the MCC is of, and what the pictures show.
-    codes, factors = work.draw(protocol.mcc)
+    truth, notes = dataset.ground_truth(), []
+    together = min(_TOGETHER, len(dataset))
+    if len(dataset) < MIN_DRAWN:
+        notes.append(f"The dataset has {len(dataset)} windows, which are drawn again and again: the scores say little.")
+    codes, factors = draw_codes(truth, encoder(trained), shown.train, RandomState(seed), together)
+    varies = np.ptp(factors, axis=0) > 0
+    if not varies.all():
+        notes += [
+            f"The factor {truth.factor_names[k]} does not vary and was left out." for k in np.flatnonzero(~varies)
+        ]
+        truth, factors = VaryingFactors(truth, varies, factors[0]), factors[:, varies]
     details: dict[str, Any] = {}
     for name in chosen:
         if progress is not None:
             progress(name)
-        details[name] = mcc(codes, factors) if name == "mcc" else work.measure(name)
+        draw = _Draw(truth, encoder(trained), RandomState(seed), together)
+        try:
+            details[name] = mcc(codes, factors) if name == "mcc" else _measure(name, protocol[name], draw)
+        except OptionError as error:
+            notes.append(f"The metric {name} was left out: {error}")
     scores = {key: value for found in details.values() for key, value in found.scores().items()}
-    _save_scores(run, scores, details, protocol, seed)
-    drawn: list[Path] = []
-    if pictures:
-        if progress is not None:
-            progress("pictures")
-        from temporalpairs.report.runs import save_pictures
-
-        correlations = details["mcc"] if "mcc" in details else mcc(codes, factors)
-        drawn = save_pictures(
-            run.folder / PICTURES,
-            trained,
-            dataset,
-            log=run.log(),
-            codes=codes,
-            factors=factors,
-            matrix=correlations.matrix,
-            assignment=correlations.assignment,
-            title=describe_run(run),
-            seed=seed,
-        )
-    per_factor = (
-        dict(zip(truth.factor_names, details["mcc"].per_factor.tolist(), strict=True)) if "mcc" in details else {}
-    )
-    return Evaluation(scores, per_factor, details, protocol, seed, tuple(drawn))
+    correlations, assignment = _correlate(codes, factors)
+    record = {
+        "format": FORMAT,
+        "run": describe_run(run),
+        "step": run.step,
+        "data": data,
+        "fraction": fraction,
+        "seed": seed,
+        "protocol": {name: protocol[name].to_json() for name in details},
+        "scores": scores,
+        "notes": notes,
+    }
+    per_factor = {}
+    if "mcc" in details:
+        per_factor = dict(zip(truth.factor_names, details["mcc"].per_factor.tolist(), strict=True))
+        record["mcc"] = {
+            "per_factor": per_factor,
+            "assignment": assignment.tolist(),
+            "correlations": correlations.tolist(),
+        }
+    _write_scores(run.folder, merged(known, record))
+    for note in notes:
+        warnings.warn(note, RunWarning, stacklevel=2)
+    return Evaluation(
+        scores, per_factor, details, tuple(notes), protocol, fraction, seed, tuple(truth.factor_names),
+        codes, factors, correlations, assignment,
+    )  # fmt: skip
 
 
 def allowed_metrics(dataset: WindowDataset) -> tuple[str, ...]:
     """Return the names of the metrics that a dataset's factors allow."""
-    return METRICS if getattr(dataset, "bins", None) is not None else CONTINUOUS_METRICS
+    try:
+        known: Sequence[str] = find_dataset(dataset.name).metrics
+    except OptionError:  # in no table
+        known = METRICS
+    fit = METRICS if dataset.discrete else CONTINUOUS_METRICS
+    return tuple(name for name in fit if name in known)
 
 
-def describe_run(run: Run) -> str:
-    """Return a line that says which run it is."""
-    options = run.config.options
-    names = {"kitti-masks": "KITTI Masks", "natural-sprites": "Natural Sprites"}
-    names |= {"slowvae": "SlowVAE", "beta-vae": "β-VAE"}
-    data = names.get(run.config.data["dataset"], run.config.data["dataset"])
-    return f"{names[options.model]} on {data}, seed {options.seed}, step {run.step:,}"
-
-
-def encoder(network: SlowVAE) -> Callable[[Observations], Float32[np.ndarray, "n z"]]:
+def encoder(network: SlowVAE) -> Encode:
     """Return a function from observations [n, H, W, C] in [0, 1] to the means of their posteriors [n, z]."""
     device = next(network.parameters()).device
     rows = _ENCODED_ON_CPU if device.type == "cpu" else _ENCODED
@@ -210,99 +210,184 @@ def encoder(network: SlowVAE) -> Callable[[Observations], Float32[np.ndarray, "n
 
 
 def draw_codes(
-    truth: GroundTruth,
-    encode: Callable[[Observations], Float32[np.ndarray, "n z"]],
-    num: int,
-    random_state: RandomState,
+    truth: GroundTruth, encode: Encode, num: int, random_state: RandomState, together: int = _TOGETHER
 ) -> tuple[Float32[np.ndarray, "num z"], Num[np.ndarray, "num factors"]]:
     """Draw observations a few at a time, as disentanglement_lib does, and encode them.
 
     Args:
-        truth: of a dataset.
-        encode: as `encoder` makes it.
-        num: how many.
-        random_state: all chance comes from it.
+        truth: ground truth of a dataset.
+        encode: function that `encoder` returned.
+        num: number of observations.
+        random_state: source of all chance.
+        together: observations that are drawn together, each once.
 
     Returns:
         Codes and the factors of the same observations.
     """
     codes, factors, waiting = [], [], []
-    for start in range(0, num, _TOGETHER):
-        drawn, shown = truth.sample(min(_TOGETHER, num - start), random_state)
+    for start in range(0, num, together):
+        drawn, shown = truth.sample(min(together, num - start), random_state)
         factors.append(drawn)
         waiting.append(shown)
-        if _TOGETHER * len(waiting) >= _DRAWN or start + _TOGETHER >= num:
+        if together * len(waiting) >= _DRAWN or start + together >= num:
             codes.append(encode(np.concatenate(waiting)))
             waiting = []
     return np.concatenate(codes), np.concatenate(factors)
 
 
+class VaryingFactors(GroundTruth):
+    """A ground truth without the factors that do not vary.
+
+    Args:
+        truth: the whole ground truth.
+        varies: which of its factors vary.
+        example: factors of an observation, for the values of those that do not.
+    """
+
+    def __init__(
+        self, truth: GroundTruth, varies: Bool[np.ndarray, "factors"], example: Num[np.ndarray, "factors"]
+    ) -> None:
+        self._truth = truth
+        self._kept = np.flatnonzero(varies)
+        self._example = example
+
+    @property
+    def factor_names(self) -> tuple[str, ...]:
+        """Names of the factors that vary."""
+        return tuple(self._truth.factor_names[k] for k in self._kept)
+
+    @property
+    def factors_num_values(self) -> list[int]:
+        """Numbers of their values."""
+        return [self._truth.factors_num_values[k] for k in self._kept]
+
+    @property
+    def observation_shape(self) -> list[int]:
+        """Height, width and channels."""
+        return self._truth.observation_shape
+
+    def sample_factors(self, num: int, random_state: RandomState | Generator) -> Factors:
+        """Draw factors."""
+        return self._truth.sample_factors(num, random_state)[:, self._kept]
+
+    def sample_observations_from_factors(self, factors: Factors, random_state: RandomState | Generator) -> Observations:
+        """Show given factors."""
+        whole = np.repeat(self._example[None], len(factors), axis=0)
+        whole[:, self._kept] = factors
+        return self._truth.sample_observations_from_factors(whole, random_state)
+
+    def sample(self, num: int, random_state: RandomState | Generator) -> tuple[Factors, Observations]:
+        """Draw factors and show them."""
+        factors, observations = self._truth.sample(num, random_state)
+        return factors[:, self._kept], observations
+
+
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """What all metrics of a run share."""
+class _Draw:
+    """Draws observations and encodes them; chance goes on from draw to draw."""
 
     truth: GroundTruth
-    encode: Callable[[Observations], Float32[np.ndarray, "n z"]]
-    protocol: Protocol
-    seed: int
+    encode: Encode
+    state: RandomState
+    together: int
 
-    def measure(self, name: str) -> Any:
-        """Draw what a metric needs, from the seed on, and score it."""
-        protocol, state = self.protocol, RandomState(self.seed)
-        points = {
-            "batch_size": protocol.points_of,
-            "num_train": protocol.points_train,
-            "num_eval": protocol.points_eval,
-        }
-        match name:
-            case "mig":
-                return mig(*self.draw(protocol.mig, state))
-            case "dci":
-                return dci(*self.draw(protocol.train, state), *self.draw(protocol.test, state))
-            case "sap":
-                return sap(*self.draw(protocol.train, state), *self.draw(protocol.test, state))
-            case "modularity_explicitness":
-                return modularity_explicitness(*self.draw(protocol.modularity, state), *self.draw(protocol.test, state))
-            case "beta_vae_score":
-                return beta_vae_score(self.truth, self.encode, state, **points)
-            case _:
-                return factor_vae_score(
-                    self.truth, self.encode, state, **points, num_variance_estimate=protocol.variances
-                )
-
-    def draw(
-        self, num: int, state: RandomState | None = None
-    ) -> tuple[Float32[np.ndarray, "num z"], Num[np.ndarray, "num factors"]]:
-        """Draw observations and encode them."""
-        return draw_codes(self.truth, self.encode, num, RandomState(self.seed) if state is None else state)
+    def __call__(self, num: int) -> tuple[Float32[np.ndarray, "num z"], Num[np.ndarray, "num factors"]]:
+        return draw_codes(self.truth, self.encode, num, self.state, self.together)
 
 
-def _choose(metrics: Sequence[str] | None, allowed: tuple[str, ...], run: Run) -> tuple[str, ...]:
+def _measure(name: str, how: Protocol, draw: _Draw) -> Any:
+    """Draw what a metric needs and score it."""
+    points = {"batch_size": how.points_of, "num_train": how.train, "num_eval": how.test}
+    match name:
+        case "mig":
+            return mig(*draw(how.train), bins=how.bins)
+        case "dci":
+            return dci(*draw(how.train), *draw(how.test))
+        case "sap":
+            return sap(*draw(how.train), *draw(how.test))
+        case "modularity_explicitness":
+            return modularity_explicitness(*draw(how.train), *draw(how.test), bins=how.bins)
+        case "beta_vae_score":
+            return beta_vae_score(draw.truth, draw.encode, draw.state, **points)
+        case _:
+            return factor_vae_score(
+                draw.truth, draw.encode, draw.state, **points,
+                num_variance_estimate=how.variances, threshold=how.threshold,
+            )  # fmt: skip
+
+
+def _correlate(
+    codes: Float32[np.ndarray, "n z"], factors: Num[np.ndarray, "n factors"]
+) -> tuple[Float64[np.ndarray, "factors z"], Int64[np.ndarray, "factors"]]:
+    """Return the MCC's matrix and assignment, for fewer latents than factors too."""
+    latents, missing = codes.shape[1], max(0, factors.shape[1] - codes.shape[1])
+    if factors.shape[1] == 0:
+        return np.zeros((0, latents)), np.zeros(0, np.int64)
+    found = mcc(np.pad(codes, ((0, 0), (0, missing))), factors)  # a constant code correlates with nothing
+    return found.matrix[:, :latents], np.where(found.assignment < latents, found.assignment, -1)
+
+
+def _choose(metrics: Sequence[str] | None, allowed: tuple[str, ...]) -> tuple[str, ...]:
     if metrics is None:
         return allowed
-    for name in metrics:
+    chosen = (metrics,) if isinstance(metrics, str) else metrics
+    if not isinstance(chosen, Sequence) or not chosen:
+        raise OptionError(f"metrics={metrics!r}: give names, such as ['mcc'].")
+    for name in chosen:
         if name not in METRICS:
             raise OptionError(f"metrics: {name!r} is unknown; there are {', '.join(METRICS)}.")
         if name not in allowed:
             raise OptionError(
-                f"metrics: {name} needs factors of few values; {run.folder} was trained on continuous ones, which "
-                f"allow {', '.join(allowed)}. Train on discrete Natural Sprites (--discrete) for the others."
+                f"metrics: {name} needs factors that are classes; those of this dataset allow {', '.join(allowed)}. "
+                "Train on a dataset that was loaded with discrete=True (--discrete) for the others."
             )
-    return tuple(dict.fromkeys(metrics))
+    return tuple(dict.fromkeys(chosen))
 
 
-def _save_scores(run: Run, scores: dict[str, float], details: dict[str, Any], protocol: Protocol, seed: int) -> None:
-    report: dict[str, Any] = {
-        "run": describe_run(run),
-        "step": run.step,
-        "scores": scores,
-        "protocol": {name: getattr(protocol, name) for name in protocol.__slots__},
-        "seed": seed,
-    }
-    if "mcc" in details:
-        report["mcc"] = {
-            "per_factor": details["mcc"].per_factor.tolist(),
-            "assignment": details["mcc"].assignment.tolist(),
-            "correlations": details["mcc"].matrix.tolist(),
-        }
-    replace_file(run.folder / SCORES, json.dumps(report, indent=2).encode())
+def read_scores(folder: Path) -> dict[str, Any]:
+    """Return what a run's scores.json holds, or nothing where there is none.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    path = folder / SCORES
+    if not path.exists():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        merged(found, found)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(path, f"is not a file of scores ({error!r})", "Delete it; evaluating writes it anew.") from error
+    return found
+
+
+def merged(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Add an evaluation to those that a scores.json holds; none is lost.
+
+    The new one comes first, together with the scores of those that were made in the same way: of the same checkpoint,
+    dataset, fraction and seed. Others follow under ``"others"``.
+    """
+    if not known:
+        return new
+    records = [{name: value for name, value in known.items() if name != "others"}, *known.get("others", [])]
+    others = [record for record in records if _made_how(record) != _made_how(new)]
+    for same in records:
+        if _made_how(same) == _made_how(new):
+            joined = {name: {**same[name], **new[name]} for name in ("scores", "protocol")}
+            notes = list(dict.fromkeys([*same["notes"], *new["notes"]]))
+            new = {**same, **new, **joined, "notes": notes}
+    return {**new, "others": others} if others else new
+
+
+def _made_how(record: dict[str, Any]) -> list[Any]:
+    data = {name: record["data"][name] for name in ("dataset", "digest", "options")}
+    return [record["step"], data, record["fraction"], record["seed"]]
+
+
+def _write_scores(folder: Path, found: dict[str, Any]) -> None:
+    try:
+        replace_file(folder / SCORES, json.dumps(found, indent=2).encode())
+    except OSError as error:
+        raise RunError(
+            folder / SCORES, f"cannot be written ({error.strerror or error})", "Make room, or mend its permissions."
+        ) from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from temporalpairs.checks import whole
 from temporalpairs.errors import OptionError
 
 SIDE = 64  # rows and columns of a frame: four halvings, then a 4×4 convolution, leave one pixel
@@ -36,32 +38,43 @@ class SlowVAE(nn.Module):
     and 10 latents. Layers stand at the reference's places, so its checkpoints load.
 
     Attributes:
+        z_dim: number of latents.
+        channels: channels of a frame.
         encoder: any module from [n, C, 64, 64] to [n, 2·z_dim]: means, then logarithms of variances.
         decoder: any module from [n, z_dim] to logits [n, C, 64, 64].
 
     Args:
-        z_dim: latent dimensions.
-        channels: of a frame.
-        encoder: one to take instead of the default.
-        decoder: likewise.
+        z_dim: number of latents.
+        channels: channels of a frame.
+        encoder: encoder instead of the default one.
+        decoder: decoder instead of the default one.
 
     Raises:
-        OptionError: a number is not positive.
+        OptionError: a number is not a positive whole one.
     """
 
     def __init__(
         self, z_dim: int = 10, channels: int = 1, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None
     ) -> None:
         super().__init__()
-        for name, value in (("z_dim", z_dim), ("channels", channels)):
-            if value < 1:
-                raise OptionError(f"{name}={value}: give at least 1.")
-        self.z_dim = z_dim
-        self.channels = channels
+        self.z_dim = whole("z_dim", z_dim, 1)
+        self.channels = whole("channels", channels, 1)
         self.encoder = default_encoder(z_dim, channels) if encoder is None else encoder
         self.decoder = default_decoder(z_dim, channels) if decoder is None else decoder
         # Channels last is what convolutions compute in on either device; else they convert back and forth.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+
+    def check_frames(self, shape: Sequence[int]) -> None:
+        """Check that the network takes frames of a shape: channels, height and width.
+
+        Raises:
+            OptionError: it does not.
+        """
+        if tuple(shape) != (self.channels, SIDE, SIDE):
+            raise OptionError(
+                f"frames have shape {list(shape)}; this network takes {[self.channels, SIDE, SIDE]}. Load frames of "
+                f"that size, or make the network with channels={shape[0]}."
+            )
 
     def encode(self, frames: Float[Tensor, "n channels 64 64"]) -> Posterior:
         """Return the posterior of frames in [0, 1].
@@ -69,11 +82,9 @@ class SlowVAE(nn.Module):
         Raises:
             OptionError: the frames, or what the encoder makes of them, have another shape.
         """
-        if frames.ndim != 4 or tuple(frames.shape[1:]) != (self.channels, SIDE, SIDE):
-            raise OptionError(
-                f"frames have shape {list(frames.shape)}; this network takes [n, {self.channels}, {SIDE}, {SIDE}]. "
-                f"Make it with channels={frames.shape[1] if frames.ndim == 4 else '…'}, or load frames of that size."
-            )
+        if frames.ndim != 4:
+            raise OptionError(f"frames have shape {list(frames.shape)}; give [n, {self.channels}, {SIDE}, {SIDE}].")
+        self.check_frames(frames.shape[1:])
         found = self.encoder(frames).float()
         if found.shape[1:] != (2 * self.z_dim,):
             raise OptionError(
@@ -101,6 +112,17 @@ class SlowVAE(nn.Module):
         if noise is None:
             noise = torch.randn_like(mu)
         return Reconstruction(self.decode(mu + (logvar / 2).exp() * noise), mu, logvar)
+
+
+def checked_network(network: Any) -> SlowVAE:
+    """Return a network that the caller gave.
+
+    Raises:
+        OptionError: it is none.
+    """
+    if not isinstance(network, SlowVAE):
+        raise OptionError(f"network={network!r:.80}: give a network, such as SlowVAE(z_dim=10), and not its class.")
+    return network
 
 
 def default_encoder(z_dim: int, channels: int) -> nn.Sequential:

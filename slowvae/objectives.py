@@ -1,4 +1,4 @@
-"""The objective of SlowVAE: what a step of training makes smaller."""
+"""The objective of SlowVAE, in its reference's version and in its paper's: what a step of training makes smaller."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from slowvae.options import Entropies
 from temporalpairs.errors import OptionError
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -21,10 +22,10 @@ class Objective(NamedTuple):
     Attributes:
         reconstruction: −log p(x | z) of a frame under Bernoulli pixels.
         normal_entropy: entropy of the posterior q(z | x) of a frame.
-        cross_entropy_normal: of the posterior relative to the unit normal.
-        cross_entropy_laplace: of the posteriors of two neighboring frames relative to the Laplace prior around the
-            other's mean, added up over both directions.
-        total: what is made smaller.
+        cross_entropy_normal: cross-entropy of the posterior of a frame relative to the unit normal.
+        cross_entropy_laplace: cross-entropy of the posterior of a frame relative to the Laplace prior around its
+            neighbor's mean, the sum over both frames of a pair.
+        total: the objective.
     """
 
     reconstruction: Float[Tensor, ""]
@@ -44,56 +45,75 @@ def objective(
     gamma: float = 10.0,
     rate: float = 6.0,
     window: int = 2,
+    entropies: Entropies = "reference",
 ) -> Objective:
-    """Return the objective of SlowVAE.
+    """Return the objective of SlowVAE; γ = 0 makes it that of the β-VAE.
 
-    It is the negative evidence lower bound of a pair under a unit normal prior of the first frame's latents and the
-    transition prior p(z_t | z_{t−1}) = Π λ/2 · exp(−λ |z_t − z_{t−1}|), with weights (Klindt et al. 2021: eq. 2 with
-    α = 1 is the prior, the section on SlowVAE the bound), in the closed form and with the symmetries of the authors'
-    code (`compute_cross_ent_combined` in scripts/solver.py):
+    The model of a pair (Klindt et al. 2021, the section on SlowVAE; eq. 2 with α = 1 is the transition prior):
 
-        total = 2 · reconstruction
-              + β · (cross_entropy_normal − normal_entropy)       = KL(q(z | x) ‖ N(0, 1))
-              + γ · (cross_entropy_laplace − normal_entropy)
+        z₁ ~ N(0, 1)      z₂ | z₁ ~ Π λ/2 · exp(−λ |z₂ − z₁|)      xₜ | zₜ ~ Bernoulli pixels
 
-        cross_entropy_laplace = Σ over both directions, Σ over latents of  λ E|z − m| − log(λ/2),   z ~ q(z_t | x_t),
+    With posteriors qₜ = q(z | xₜ) = N(mₜ, σₜ²), entropies Hₜ = H(qₜ) and m₁ in place of the draw z₁ ~ q₁, the negative
+    evidence lower bound with weights β and γ is
 
-    where m is the mean of the other frame's posterior and E|z − m| that of a folded normal distribution. Both frames
-    are the later one once, and of their two entropies the reference subtracts the average once; so does this. β-VAE is
-    γ = 0.
+        R₁ + R₂ + β · KL(q₁ ‖ N(0, 1)) + γ · (C₂₁ − H₂),      C₂₁ = Σ over latents of λ E|z − m₁| − log(λ/2),  z ~ q₂.
 
-    In longer windows the transitions are those of all neighboring frames, and every term stays a mean: of frames, or
-    of pairs of neighbors.
+    ``entropies="paper"`` is this, averaged over both directions of time, so that each frame is the later one once:
+
+        total = 2 R̄ + β · (N̄ − H̄) + γ · ((C₂₁ + C₁₂) / 2 − (H₁ + H₂) / 2),
+
+    where a bar is the mean over frames, and N the cross-entropy relative to the unit normal. It bounds −log p(x₁, x₂)
+    for β = γ = 1 but for the m₁: E|z₂ − z₁| is at least E|z₂ − m₁|.
+
+    ``entropies="reference"`` is what the authors' code computes (`compute_cross_ent_combined` in scripts/solver.py):
+    both directions are added, but the mean entropy is subtracted once,
+
+        total = 2 R̄ + β · (N̄ − H̄) + γ · (C₂₁ + C₁₂ − H̄)
+              = 2 R̄ + β · (N̄ − H̄) + 2γ · ((C₂₁ + C₁₂) / 2 − H̄) + γ · H̄:
+
+    twice the paper's transition term plus γ times the mean entropy, which favors narrow posteriors. It is no bound.
+
+    In a longer window, all pairs of neighbors have a transition, and every term stays a mean: of frames, or of pairs.
 
     Args:
         x: frames in [0, 1]; those of a window follow one another, as `temporalpairs.loaders.interleave` puts them.
-        logits: of the decoder.
+        logits: outputs of the decoder.
         mu: means of the posteriors.
-        logvar: logarithms of their variances.
-        beta: weight of the divergence from the unit normal.
-        gamma: weight of the divergence from the transition prior.
-        rate: λ of the Laplace prior, its inverse scale.
+        logvar: logarithms of the posteriors' variances.
+        beta: β, weight of the divergence from the unit normal.
+        gamma: γ, weight of the divergence from the transition prior.
+        rate: λ, inverse scale of the Laplace transition prior.
         window: frames of a window.
+        entropies: ``"reference"`` or ``"paper"``.
 
     Returns:
-        The total and its terms: averages over frames or pairs of neighbors, sums over pixels and latents.
+        The total and its terms: means over frames or pairs of neighbors, sums over pixels and latents.
 
     Raises:
-        OptionError: the rows are not windows of that length.
+        OptionError: the rows are not windows of that length, or ``entropies`` is unknown.
     """
     frames, latents = mu.shape
     if window < 2 or frames == 0 or frames % window:
         raise OptionError(f"{frames} rows are not windows of {window} frames; give a multiple of window, at least 2.")
+    if entropies not in ("reference", "paper"):
+        raise OptionError(f"entropies={entropies!r} is unknown; it is 'reference' or 'paper'.")
     reconstruction = functional.binary_cross_entropy_with_logits(logits, x, reduction="sum") / frames
     entropy = 0.5 * (logvar.sum() / frames + latents * (_LOG_2PI + 1))
     normal = 0.5 * ((mu.square() + logvar.exp()).sum() / frames + latents * _LOG_2PI)
 
     means, variances = mu.view(-1, window, latents), logvar.view(-1, window, latents)
+    earlier, later = variances[:, :-1], variances[:, 1:]
     step = means[:, 1:] - means[:, :-1]
     pairs = len(means) * (window - 1)
-    away = _mean_distance(step, variances[:, :-1]) + _mean_distance(step, variances[:, 1:])
+    away = _mean_distance(step, earlier) + _mean_distance(step, later)
     laplace = rate * away.sum() / pairs - 2 * latents * math.log(rate / 2)
-    total = 2 * reconstruction + beta * (normal - entropy) + gamma * (laplace - entropy)
+    if entropies == "reference":
+        transition = laplace - entropy
+    else:
+        # Within a long window, inner frames take part in two transitions.
+        both = 0.5 * ((earlier + later).sum() / pairs + 2 * latents * (_LOG_2PI + 1))
+        transition = (laplace - both) / 2
+    total = 2 * reconstruction + beta * (normal - entropy) + gamma * transition
     return Objective(reconstruction, entropy, normal, laplace, total)
 
 

@@ -1,95 +1,116 @@
-"""What a training run can be told; plain data, so that the command line reads it without PyTorch."""
+"""The options of a training run: plain data, which the command line reads without importing PyTorch."""
 
 from __future__ import annotations
 
 import math
-import operator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from temporalpairs.checks import choice, whole
 from temporalpairs.errors import OptionError
-from temporalpairs.loaders.options import checked_seed
 
 ModelName = Literal["slowvae", "beta-vae"]
+Entropies = Literal["reference", "paper"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
-# Weights of the two divergences (reference: the values that its unsupervised search over hyperparameters found).
+# β and γ (reference: the values that its unsupervised search over hyperparameters found).
 WEIGHTS: dict[ModelName, tuple[float, float]] = {"slowvae": (1.0, 10.0), "beta-vae": (8.0, 0.0)}
-PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16")
+
+
+def _help(text: str, *choices: str) -> dict[str, Any]:
+    return {"help": text, "choices": choices}
 
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """What a training run does; the defaults are those of Klindt et al. (2021).
+    """Options of a training run; the defaults are those of Klindt et al. (2021).
 
-    Attributes:
-        model: ``"slowvae"`` or ``"beta-vae"``: which weights ``beta`` and ``gamma`` have unless they are given.
-        steps: of the optimizer.
-        batch_size: windows of a step, on all ranks together.
-        beta: weight of the divergence from the unit normal; by default 1, of the β-VAE 8.
-        gamma: weight of the divergence from the transition prior; by default 10, of the β-VAE 0.
-        rate: λ, the inverse scale of the Laplace transition prior.
-        z_dim: latent dimensions.
-        learning_rate: of Adam.
-        adam_beta1: its decay of the gradient's first moment.
-        adam_beta2: and of the second.
-        seed: of the weights at the start, of the order of the data and of the noise.
-        precision: of the network's arithmetic. ``"bfloat16"`` keeps weights, latents and objective in float32.
-            ``"auto"`` takes it where the device computes with it natively.
-        log_every: steps between two rows of the log; only there does training wait for the device.
-        checkpoint_every: steps between two checkpoints.
+    The metadata of a field hold its ``help`` text and, where only some words are allowed, its ``choices``.
+
+    Raises:
+        OptionError: a value does not fit; the text says what would.
     """
 
-    model: ModelName = "slowvae"
-    steps: int = 300_000
-    batch_size: int = 32
-    beta: float | None = None
-    gamma: float | None = None
-    rate: float = 6.0
-    z_dim: int = 10
-    learning_rate: float = 1e-4
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    seed: int = 0
-    precision: Precision = "auto"
-    log_every: int = 100
-    checkpoint_every: int = 10_000
+    model: ModelName = field(
+        default="slowvae", metadata=_help("model, which sets the default weights of the objective", *WEIGHTS)
+    )
+    steps: int = field(default=300_000, metadata=_help("optimizer steps of the whole run"))
+    batch_size: int = field(default=32, metadata=_help("windows in a step, on all ranks together"))
+    beta: float | None = field(
+        default=None, metadata=_help("β, weight of the divergence from the unit normal (slowvae 1, beta-vae 8)")
+    )
+    gamma: float | None = field(
+        default=None, metadata=_help("γ, weight of the divergence from the transition prior (slowvae 10, beta-vae 0)")
+    )
+    rate: float = field(default=6.0, metadata=_help("λ, inverse scale of the Laplace transition prior"))
+    entropies: Entropies = field(
+        default="reference",
+        metadata=_help("entropies of a transition: one for both directions, or one for each", "reference", "paper"),
+    )
+    z_dim: int = field(default=10, metadata=_help("number of latents"))
+    learning_rate: float = field(default=1e-4, metadata=_help("Adam's learning rate"))
+    adam_beta1: float = field(default=0.9, metadata=_help("Adam's β₁"))
+    adam_beta2: float = field(default=0.999, metadata=_help("Adam's β₂"))
+    seed: int = field(default=0, metadata=_help("random seed for weights, data order and noise"))
+    precision: Precision = field(
+        default="auto",
+        metadata=_help(
+            "arithmetic of the network's layers; auto takes bfloat16 where the device computes in it natively",
+            "auto", "float32", "bfloat16",
+        ),
+    )  # fmt: skip
+    log_every: int = field(default=100, metadata=_help("steps between two rows of the log"))
+    checkpoint_every: int = field(default=10_000, metadata=_help("steps between two checkpoints"))
 
     def __post_init__(self) -> None:
-        if self.model not in WEIGHTS:
-            raise OptionError(f"model={self.model!r} is unknown; it is one of {', '.join(map(repr, WEIGHTS))}.")
-        if self.precision not in PRECISIONS:
-            raise OptionError(f"precision={self.precision!r} is unknown; it is one of {', '.join(PRECISIONS)}.")
+        for known in fields(self):
+            if known.metadata["choices"]:
+                choice(known.name, getattr(self, known.name), known.metadata["choices"])
         for name in ("steps", "batch_size", "z_dim", "log_every", "checkpoint_every"):
-            value = operator.index(getattr(self, name))
-            if value < 1:
-                raise OptionError(f"{name}={value}: give at least 1.")
-            object.__setattr__(self, name, value)
-        beta, gamma = WEIGHTS[self.model]
-        object.__setattr__(self, "beta", beta if self.beta is None else self.beta)
-        object.__setattr__(self, "gamma", gamma if self.gamma is None else self.gamma)
-        for name, zero in (("beta", True), ("gamma", True), ("rate", False), ("learning_rate", False)):
-            number = float(getattr(self, name))
-            if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
-                raise OptionError(f"{name}={number}: give a number {'of at least' if zero else 'above'} 0.")
-            object.__setattr__(self, name, number)
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
+        for name, least in (("beta", 0.0), ("gamma", 0.0), ("rate", None), ("learning_rate", None)):
+            if getattr(self, name) is not None or least is None:
+                object.__setattr__(self, name, number(name, getattr(self, name), least))
         for name in ("adam_beta1", "adam_beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise OptionError(f"{name}={getattr(self, name)}: give a number of at least 0 and below 1.")
-        object.__setattr__(self, "seed", checked_seed(self.seed))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        return asdict(self)
+            decay = number(name, getattr(self, name), 0.0)
+            if decay >= 1:
+                raise OptionError(f"{name}={decay}: give a number of at least 0 and below 1.")
+            object.__setattr__(self, name, decay)
+        object.__setattr__(self, "seed", whole("seed", self.seed, 0, 2**64 - 1))
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> TrainOptions:
-        """Read what `to_json` gave.
+    def of(cls, options: TrainOptions | None, **changes: Any) -> TrainOptions:
+        """Return options with some fields changed; without options, the defaults with some fields changed.
 
         Raises:
             OptionError: a name is unknown, or a value does not fit.
         """
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise OptionError(f"These are not the options of a training run ({error}).") from error
+        if options is not None and not isinstance(options, cls):
+            raise OptionError(f"options={options!r}: give a TrainOptions, such as TrainOptions(steps=1000).")
+        unknown = sorted(set(changes) - {known.name for known in fields(cls)})
+        if unknown:
+            names = ", ".join(known.name for known in fields(cls))
+            raise OptionError(f"{', '.join(unknown)}: unknown; the options of a training run are {names}.")
+        return replace(cls() if options is None else options, **changes)
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """β and γ: those given, or else the model's own."""
+        beta, gamma = WEIGHTS[self.model]
+        return (beta if self.beta is None else self.beta, gamma if self.gamma is None else self.gamma)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name, as JSON can hold them."""
+        return asdict(self)
+
+
+def number(name: str, value: Any, least: float | None = None) -> float:
+    """Return a finite number of at least ``least``, or above 0 where that is None; raises OptionError for others."""
+    wanted = "above 0" if least is None else f"of at least {least:g}"
+    try:
+        found = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"{name}={value!r}: give a number {wanted}.") from error
+    if not math.isfinite(found) or (found <= 0 if least is None else found < least):
+        raise OptionError(f"{name}={value!r}: give a number {wanted}.")
+    return found

@@ -1,53 +1,61 @@
-"""The folder of a training run: what it was told, where it stands, what it logged.
+"""The folder of a training run.
 
 config.json     options, dataset, device, versions: what repeats the run
 log.csv         a row every `log_every` steps: the terms of the objective, in nats, and the speed
-checkpoint.pt   weights, optimizer, noise and place in the data: what goes on; `torch.load(weights_only=True)` reads it
-tensorboard/    the same terms as event files
-scores.json     written by `slowvae.evaluate`
-pictures/       likewise
+checkpoint.pt   weights, optimizer, noise and place in the data: what resuming needs
+tensorboard/    the log as event files
+scores.json     scores that `slowvae.evaluate` gave
+pictures/       what `temporalpairs.report` drew
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
-from slowvae.model import SlowVAE
+from slowvae.data import describe_data
+from slowvae.device import settle_precision
+from slowvae.model import SlowVAE, checked_network
 from slowvae.options import TrainOptions
-from temporalpairs.errors import RunError
+from slowvae.run_log import LOG, read_log
+from temporalpairs.errors import OptionError, RunError
 from temporalpairs.store.atomic import replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from matplotlib.figure import Figure
 
-CONFIG, LOG, CHECKPOINT, SCORES, PICTURES = "config.json", "log.csv", "checkpoint.pt", "scores.json", "pictures"
-SEED_FOLDER = "seed-"  # and the seed: a run of several
-FORMAT = 1  # of config.json and checkpoint.pt
+    from temporalpairs.loaders.dataset import WindowDataset
+
+CONFIG, CHECKPOINT, SCORES, PICTURES = "config.json", "checkpoint.pt", "scores.json", "pictures"
+SEED_FOLDER = "seed-"  # and the seed: a run among several
+FORMAT = 1  # of config.json, checkpoint.pt and scores.json
+_TITLES = {"slowvae": "SlowVAE", "beta-vae": "β-VAE"}
 
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """What a run was told.
+    """All that repeats a run.
 
     Attributes:
-        options: of the training, with the precision settled.
-        data: what `slowvae.data.describe_data` said of the dataset.
-        channels: of a frame.
+        options: the options, with precision and weights settled.
+        data: the dataset, as `slowvae.data.describe_data` describes it.
+        channels: channels of a frame.
         window: frames of a window.
         own_network: whether the caller brought a network, which no file holds.
-        device: that it was started on.
-        versions: of what it was started with.
+        device: device that the run was started on.
+        versions: versions that the run was started with.
     """
 
     options: TrainOptions
@@ -58,26 +66,34 @@ class RunConfig:
     device: str
     versions: dict[str, str]
 
+    @classmethod
+    def of(
+        cls, dataset: WindowDataset, options: TrainOptions, device: torch.device, network: SlowVAE | None = None
+    ) -> RunConfig:
+        """Return the configuration of a new run, with precision and weights settled.
+
+        Raises:
+            OptionError: it is no dataset of windows, or no network.
+        """
+        data = describe_data(dataset)
+        beta, gamma = options.weights
+        options = replace(options, precision=settle_precision(options.precision, device), beta=beta, gamma=gamma)
+        if network is not None:
+            options = replace(options, z_dim=checked_network(network).z_dim)
+        source = dataset.source
+        own = network is not None
+        return cls(options, data, source.frame_shape[0], source.window, own, str(device), present_versions())
+
     def to_json(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        return {
-            "format": FORMAT,
-            "training": self.options.to_json(),
-            "data": self.data,
-            "channels": self.channels,
-            "window": self.window,
-            "own_network": self.own_network,
-            "device": self.device,
-            "versions": self.versions,
-        }
+        """Return the configuration as JSON can hold it."""
+        others = {name: getattr(self, name) for name in self.__slots__ if name != "options"}
+        return {"format": FORMAT, "training": self.options.to_json(), **others}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunConfig:
         """Read what `to_json` gave; raises KeyError, TypeError or OptionError for anything else."""
-        return cls(
-            options=TrainOptions.from_json(values["training"]),
-            **{name: values[name] for name in ("data", "channels", "window", "own_network", "device", "versions")},
-        )
+        others = {name: values[name] for name in cls.__slots__ if name != "options"}
+        return cls(TrainOptions.of(None, **values["training"]), **others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +101,21 @@ class Run:
     """A training run in its folder; `slowvae.train` returns one, `Run.open` finds one.
 
     Attributes:
-        folder: where it is.
-        config: what it was told.
+        folder: folder of the run.
+        config: all that repeats the run.
     """
 
     folder: Path
     config: RunConfig
 
-    @classmethod
-    def begin(cls, folder: Path, config: RunConfig) -> Run:
+    def begin(self) -> None:
         """Make the folder of a new run.
 
         Raises:
-            RunError: something is there already.
+            RunError: something is there already, or the folder cannot be made.
         """
-        check_free(folder)
-        replace_file(folder / CONFIG, json.dumps(config.to_json(), indent=2).encode())
-        return cls(folder, config)
+        check_free(self.folder)
+        self.save_config()
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
@@ -110,19 +124,26 @@ class Run:
         Raises:
             RunError: there is none, or its configuration cannot be read.
         """
-        folder = Path(folder)
+        folder = checked_folder(folder)
         return cls(folder, read_config(folder / CONFIG))
 
     @property
     def step(self) -> int | None:
         """Step of the last checkpoint, or None if there is none."""
-        return None if not (self.folder / CHECKPOINT).exists() else int(self.checkpoint()["step"])
+        return int(self.checkpoint()["step"]) if (self.folder / CHECKPOINT).exists() else None
 
-    def extended(self, steps: int) -> Run:
-        """Set another number of steps for the whole run, and note it down."""
-        config = replace(self.config, options=replace(self.config.options, steps=steps))
-        replace_file(self.folder / CONFIG, json.dumps(config.to_json(), indent=2).encode())
-        return Run(self.folder, config)
+    def save_config(self) -> None:
+        """Write config.json.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        try:
+            replace_file(self.folder / CONFIG, json.dumps(self.config.to_json(), indent=2).encode())
+        except OSError as error:
+            raise RunError(
+                self.folder, f"cannot be written ({error.strerror or error})", "Choose a folder that you may write to."
+            ) from error
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint.
@@ -148,42 +169,43 @@ class Run:
         try:
             found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
             newer = found["format"] > FORMAT
+        except MemoryError:
+            raise
         except Exception as error:
             raise RunError(
                 path, f"is not a checkpoint that can be read ({error})", "Delete the run's folder and train anew."
             ) from error
         if newer:
-            raise RunError(
-                path,
-                f"has format {found['format']}; this version reads up to {FORMAT}",
-                "Upgrade it: pip install --upgrade temporal-pairs",
-            )
+            raise _from_the_future(path, found["format"])
         return found
 
     def network(self, network: SlowVAE | None = None, device: torch.device | str = "cpu") -> SlowVAE:
         """Return the trained network, ready for use.
 
         Args:
-            network: one of the same layout, into which the weights go; needed if the run had one of the caller's.
-            device: where it goes.
+            network: a network of the same layout, into which the weights go; needed if the run had one of the caller's.
+            device: device of the network.
 
         Raises:
             RunError: there is no checkpoint, or the weights do not fit the network.
         """
-        if network is None and self.config.own_network:
+        made = self.new_network() if network is None else network
+        load_weights(made, self.checkpoint()["network"], self.folder)
+        return made.to(device).eval()
+
+    def new_network(self) -> SlowVAE:
+        """Return a network of the run's layout, its weights drawn from torch's global generator.
+
+        Raises:
+            RunError: the run had one of the caller's.
+        """
+        if self.config.own_network:
             raise RunError(
                 self.folder,
                 "it was trained with a network of your own, which no file holds",
-                "Make the network in Python and pass it: slowvae.evaluate(run, network=…).",
+                "Make the network in Python and pass it: network=….",
             )
-        made = SlowVAE(self.config.options.z_dim, self.config.channels) if network is None else network
-        try:
-            made.load_state_dict(self.checkpoint()["network"])
-        except (RuntimeError, KeyError) as error:
-            raise RunError(
-                self.folder, f"its weights do not fit this network ({error})", "Pass a network of the same layout."
-            ) from error
-        return made.to(device).eval()
+        return SlowVAE(self.config.options.z_dim, self.config.channels)
 
     def log(self) -> dict[str, np.ndarray]:
         """Return the columns of the log by name, float64 [rows]; the first is ``step``.
@@ -192,63 +214,74 @@ class Run:
             RunError: the log is damaged.
         """
         path = self.folder / LOG
-        rows = list(csv.reader(path.read_text().splitlines())) if path.exists() else []
-        if not rows:
-            return {name: np.zeros(0) for name in ("step",)}
-        try:
-            values = np.array(rows[1:], dtype=np.float64).reshape(len(rows) - 1, len(rows[0]))
-        except ValueError as error:
-            raise RunError(path, f"is not a log of numbers ({error})", "Delete the damaged rows.") from error
-        return dict(zip(rows[0], values.T, strict=True))
+        names, *rows = (read_log(path) if path.exists() else []) or [["step"]]
+        values = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
+        return dict(zip(names, values.T, strict=True))
 
+    def plot(self, **how: Any) -> Figure:
+        """Draw the run: its objective over the steps, and what its latents stand for.
 
-class LogWriter:
-    """Appends rows to a run's log, and to TensorBoard where that is installed.
+        Args:
+            **how: arguments of `temporalpairs.report.runs.plot_run`.
+        """
+        from temporalpairs.report.runs import plot_run
 
-    Args:
-        run: whose log.
-        step: that the run goes on from; rows beyond it, which no checkpoint holds, are dropped.
-        tensorboard: whether to write event files.
-    """
+        return plot_run(self, **how)
 
-    def __init__(self, run: Run, step: int, *, tensorboard: bool) -> None:
-        self._path = run.folder / LOG
-        if self._path.exists():
-            lines = self._path.read_text().splitlines()
-            whole = [line for line in lines[1:] if line.count(",") == lines[0].count(",")]
-            kept = lines[:1] + [line for line in whole if int(line.split(",")[0]) <= step]
-            replace_file(self._path, "".join(f"{line}\n" for line in kept).encode())
-        self._file: TextIO = self._path.open("a")
-        self._events = _event_writer(run.folder / "tensorboard", step) if tensorboard else None
-
-    def write(self, row: Mapping[str, float]) -> None:
-        """Append a row.
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training this run meanwhile.
 
         Raises:
-            OSError: it could not be written.
+            RunError: one does.
         """
-        if self._file.tell() == 0:
-            self._file.write(",".join(row) + "\n")
-        self._file.write(",".join(map(str, row.values())) + "\n")
-        self._file.flush()
-        if self._events is not None:
-            for name, value in row.items():
-                if name != "step":
-                    self._events.add_scalar(name, value, int(row["step"]))
-
-    def close(self) -> None:
-        """Close the files."""
-        self._file.close()
-        if self._events is not None:
-            self._events.close()
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        with suppress(NotImplementedError):  # a file system without locks
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise RunError(
+                    self.folder, "another process trains this run", "Wait for it, or choose another folder."
+                ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
 
-def _event_writer(folder: Path, step: int) -> Any:
+def describe_run(run: Run) -> str:
+    """Return a line that says which run it is."""
+    options, step = run.config.options, run.step
+    name = run.config.data["title"] or run.config.data["dataset"] or "a dataset of your own"
+    where = "not saved yet" if step is None else f"step {step:,}"
+    return f"{_TITLES[options.model]} on {name}, seed {options.seed}, {where}"
+
+
+def load_weights(network: SlowVAE, weights: dict[str, Any], place: Path) -> None:
+    """Load the weights of a checkpoint into a network.
+
+    Raises:
+        OptionError: ``network`` is none.
+        RunError: they do not fit.
+    """
     try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=step + 1)
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(
+            place, f"its weights do not fit this network ({error})", "Pass a network of the same layout."
+        ) from error
+
+
+def checked_folder(folder: str | Path) -> Path:
+    """Return a folder's path.
+
+    Raises:
+        OptionError: it is no path.
+    """
+    try:
+        return Path(folder).expanduser()
+    except TypeError as error:
+        raise OptionError(f"{folder!r:.80} is no folder; give a path, such as 'runs/sample'.") from error
 
 
 def check_free(folder: Path) -> None:
@@ -261,7 +294,7 @@ def check_free(folder: Path) -> None:
         raise RunError(
             folder,
             "something is there already and was left as it is",
-            f"Choose another folder, or go on with a run that is there: temporal-pairs train --resume {folder}",
+            f"Choose another folder, or resume the run that is there: temporal-pairs train --resume {folder}",
         )
 
 
@@ -271,7 +304,7 @@ def find_runs(folder: str | Path) -> list[Run]:
     Raises:
         RunError: it is neither.
     """
-    folder = Path(folder)
+    folder = checked_folder(folder)
     if not (folder / CONFIG).exists():
         found = [Run.open(part) for part in folder.glob(f"{SEED_FOLDER}*") if (part / CONFIG).exists()]
         if found:
@@ -290,20 +323,24 @@ def read_config(path: Path) -> RunConfig:
     try:
         values = json.loads(path.read_bytes())
         if values["format"] > FORMAT:
-            raise RunError(
-                path,
-                f"has format {values['format']}; this version reads up to {FORMAT}",
-                "Upgrade it: pip install --upgrade temporal-pairs",
-            )
+            raise _from_the_future(path, values["format"])
         return RunConfig.from_json(values)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             path, f"is not the configuration of a run ({error!r})", "Give one that temporal-pairs train wrote."
         ) from error
 
 
+def _from_the_future(path: Path, found: object) -> RunError:
+    return RunError(
+        path,
+        f"has format {found}; this version reads up to {FORMAT}",
+        "Upgrade it: pip install --upgrade temporal-pairs",
+    )
+
+
 def present_versions() -> dict[str, str]:
-    """Return the versions that a run depends on."""
+    """Return the versions, and the machine's numbers, that a run depends on."""
     try:
         ours = version("temporal-pairs")
     except PackageNotFoundError:

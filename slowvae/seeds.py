@@ -1,16 +1,19 @@
-"""Several seeds: trained one after the other, and what comes out in a table."""
+"""Several seeds: trained one after the other, and their scores in a table."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slowvae.device import find_device
 from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
-from slowvae.runs import SEED_FOLDER, Run, check_free, find_runs
-from slowvae.training import Session, configure, find_device, resume
+from slowvae.resume import resume
+from slowvae.runs import SEED_FOLDER, Run, RunConfig, check_free, checked_folder, find_runs
+from slowvae.training import Training
 from temporalpairs.errors import OptionError
 
 if TYPE_CHECKING:
@@ -23,56 +26,71 @@ def train_seeds(
     dataset: WindowDataset,
     out: str | Path,
     seeds: Sequence[int],
+    options: TrainOptions | None = None,
     *,
     device: torch.device | str = "auto",
     tensorboard: bool = True,
     progress: bool = True,
-    **options: Any,
+    **fields: Any,
 ) -> list[Run]:
     """Train with several seeds, one after the other, each into a folder ``seed-N`` of its own.
 
     All folders are made first, so that `resume_each` knows what is left to do after a break.
 
+    Example:
+        ```python
+        from kittimasks import load_kitti_masks
+        from slowvae import train_seeds
+
+        runs = train_seeds(load_kitti_masks("sample"), "runs/seeds", [0, 1], steps=20, batch_size=16)
+        ```
+
     Args:
-        dataset: as in `slowvae.train`.
+        dataset: a dataset of windows, as `slowvae.train` takes it.
         out: folder of the runs' folders.
-        seeds: each once.
-        device: as in `slowvae.train`.
-        tensorboard: as in `slowvae.train`.
-        progress: as in `slowvae.train`.
-        **options: of `TrainOptions`, but the seed.
+        seeds: seeds, each once.
+        options: options of the runs; their seed is not used.
+        device: device to train on; ``"auto"`` takes a GPU if there is one.
+        tensorboard: whether to write event files, where TensorBoard is installed.
+        progress: whether to show a bar, on a terminal.
+        **fields: single fields of `TrainOptions`, which replace those of ``options``.
+
+    Returns:
+        The runs, in the order of the seeds.
 
     Raises:
-        As `slowvae.train`.
+        The errors of `slowvae.train`.
     """
-    if not seeds or len(set(seeds)) != len(seeds):
+    try:
+        each = [TrainOptions.of(options, **{**fields, "seed": seed}) for seed in seeds]
+    except TypeError as error:
+        raise OptionError(f"seeds={seeds!r:.80}: give several seeds, such as [0, 1, 2].") from error
+    if not each or len({chosen.seed for chosen in each}) != len(each):
         raise OptionError(f"seeds={list(seeds)}: give at least one, and each once.")
     place, ranks = find_device(device), Ranks.present()
-    configs = {seed: configure(dataset, TrainOptions(**options, seed=seed), place) for seed in seeds}
-    # What does not fit shows before anything is written.
-    sessions = {seeds[0]: Session(dataset, configs[seeds[0]], place, None, ranks)}
-    folders = {seed: Path(out) / f"{SEED_FOLDER}{seed}" for seed in seeds}
+    configs = [RunConfig.of(dataset, chosen, place) for chosen in each]
+    Training(dataset, configs[0], place, None, ranks)  # what does not fit shows before anything is written
+    runs = [Run(checked_folder(out) / f"{SEED_FOLDER}{config.options.seed}", config) for config in configs]
     if ranks.first:
-        for folder in folders.values():
-            check_free(folder)
-    runs = {
-        seed: Run.begin(folders[seed], config) if ranks.first else Run(folders[seed], config)
-        for seed, config in configs.items()
-    }
+        for run in runs:
+            check_free(run.folder)
+        for run in runs:
+            run.begin()
     ranks.wait()
-    for seed, run in runs.items():
-        session = sessions.pop(seed, None) or Session(dataset, run.config, place, None, ranks)
-        session.go(run, tensorboard=tensorboard, progress=progress)
-    return list(runs.values())
+    for run in runs:
+        training = Training(dataset, run.config, place, None, ranks)
+        with run.locked() if ranks.first else nullcontext():
+            training.go(run, tensorboard=tensorboard, progress=progress)
+    return runs
 
 
-def resume_each(out: str | Path, dataset: WindowDataset, **how: Any) -> list[Run]:
-    """Go on with all runs in a folder, or with the run that it is; those that are complete stay as they are.
+def resume_each(out: str | Path, dataset: WindowDataset | None = None, **how: Any) -> list[Run]:
+    """Resume all runs in a folder, or the run that it is; those that are complete stay as they are.
 
     Args:
-        out: what `train_seeds` or `slowvae.train` wrote.
-        dataset: that of the runs.
-        **how: steps, device, tensorboard and progress, as in `slowvae.resume`.
+        out: folder that `train_seeds` or `slowvae.train` wrote.
+        dataset: dataset of the runs; by default it is loaded from its store.
+        **how: other arguments of `slowvae.resume`.
     """
     return [resume(run.folder, dataset, **how) for run in find_runs(out)]
 

@@ -6,34 +6,31 @@ Of two differences of equal length, that prior finds the one along a single late
 many, so each latent comes to stand for a factor that changes on its own. The β-VAE, the baseline, sees the same frames
 without that prior.
 
-`Session.go` is the loop, `slowvae.steps.Step` a step of it, `slowvae.objectives.objective` what it follows downhill.
+`Training.take_step` is a step and `Training.go` the loop. `slowvae.objectives` derives the objective, `slowvae.resume`
+goes on after a break, `slowvae.device` makes steps fast.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
+from torch.nn.parallel import DistributedDataParallel
 
-from slowvae.data import describe_data
-from slowvae.interruption import noting_interruption
-from slowvae.model import SIDE, SlowVAE
-from slowvae.options import ModelName, Precision, TrainOptions
+from slowvae.device import default_generators, fast_step, find_device, own_chance
+from slowvae.model import SlowVAE
+from slowvae.objectives import Objective, objective
+from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
-from slowvae.runs import CHECKPOINT, LogWriter, Run, RunConfig, present_versions
-from slowvae.steps import GraphedStep, Step, settle_precision
-from temporalpairs.errors import OptionError, RunError, RunNotWrittenError, TrainingDivergedError, TrainingInterrupted
+from slowvae.run_log import RunLog
+from slowvae.runs import Run, RunConfig, checked_folder
+from temporalpairs.errors import RunNotWrittenError, TrainingDivergedError, TrainingInterrupted
 from temporalpairs.loaders.pair_loader import PairLoader
 
 if TYPE_CHECKING:
@@ -43,345 +40,184 @@ if TYPE_CHECKING:
 def train(
     dataset: WindowDataset,
     out: str | Path,
+    options: TrainOptions | None = None,
     *,
-    model: ModelName = "slowvae",
-    steps: int = 300_000,
-    batch_size: int = 32,
-    beta: float | None = None,
-    gamma: float | None = None,
-    rate: float = 6.0,
-    z_dim: int = 10,
-    learning_rate: float = 1e-4,
-    adam_beta1: float = 0.9,
-    adam_beta2: float = 0.999,
-    seed: int = 0,
-    precision: Precision = "auto",
-    log_every: int = 100,
-    checkpoint_every: int = 10_000,
     device: torch.device | str = "auto",
     network: SlowVAE | None = None,
     tensorboard: bool = True,
     progress: bool = True,
+    **fields: Any,
 ) -> Run:
-    """Train SlowVAE or the β-VAE on pairs, or longer windows, of either dataset.
+    """Train SlowVAE or the β-VAE on pairs, or longer windows, of frames.
 
-    Under `torchrun`, with a process group, the ranks share each batch and what comes out is that of one process, up to
-    the rounding of sums.
+    Under `torchrun`, with a process group, the ranks share each batch; the result is that of one process, up to the
+    rounding of sums.
+
+    Example:
+        ```python
+        from kittimasks import load_kitti_masks
+        from slowvae import train
+
+        run = train(load_kitti_masks("sample"), "runs/sample", steps=20, batch_size=16)
+        run.log()["total"]
+        ```
 
     Args:
-        dataset: `load_kitti_masks(…)`, `load_natural_sprites(…)`: frames of 64×64 pixels.
-        out: folder of the run, new or empty; `slowvae.runs` says what comes to lie there.
-        model: ``"slowvae"`` or ``"beta-vae"``; `TrainOptions` explains this and all up to ``checkpoint_every``.
-        steps: of the optimizer.
-        batch_size: windows of a step, on all ranks together.
-        beta: weight of the divergence from the unit normal.
-        gamma: weight of the divergence from the transition prior.
-        rate: inverse scale of the transition prior.
-        z_dim: latent dimensions.
-        learning_rate: of Adam.
-        adam_beta1: its decay of the first moment.
-        adam_beta2: and of the second.
-        seed: of weights, order and noise; the distances of frames come from the dataset's own.
-        precision: ``"float32"``, ``"bfloat16"`` or ``"auto"``.
-        log_every: steps between rows of the log.
-        checkpoint_every: steps between checkpoints.
-        device: ``"auto"`` takes a GPU if there is one.
-        network: one to train instead of the default, in place; its ``z_dim`` counts.
-        tensorboard: also write event files, where TensorBoard is installed.
-        progress: show a bar, on a terminal.
+        dataset: a dataset of windows with frames of 64×64 pixels, such as `load_kitti_masks(…)`.
+        out: new or empty folder of the run; `slowvae.runs` lists its files.
+        options: options of the run; by default those of the paper.
+        device: device to train on; ``"auto"`` takes a GPU if there is one.
+        network: network to train instead of the default one, in place; its ``z_dim`` is taken.
+        tensorboard: whether to write event files, where TensorBoard is installed.
+        progress: whether to show a bar, on a terminal.
+        **fields: single fields of `TrainOptions`, which replace those of ``options``.
 
     Returns:
-        The run; ``run.network()`` is what was trained.
+        The run; ``run.network()`` is the trained network.
 
     Raises:
         OptionError: an option does not fit, or the dataset has fewer windows than a batch.
-        RunError: ``out`` holds something already.
-        TrainingDivergedError: NaN or infinity; the last good checkpoint is kept.
-        RunNotWrittenError: the disk is full, say; likewise.
+        RunError: ``out`` holds something already, or cannot be written.
+        TrainingDivergedError: a weight or the objective is NaN or infinite; the last good checkpoint is kept.
+        RunNotWrittenError: the disk is full, say; the last checkpoint is kept.
         TrainingInterrupted: Ctrl-C; the step that it came in was finished and saved.
     """
-    options = TrainOptions(
-        model, steps, batch_size, beta, gamma, rate, network.z_dim if network is not None else z_dim, learning_rate,
-        adam_beta1, adam_beta2, seed, precision, log_every, checkpoint_every,
-    )  # fmt: skip
     place, ranks = find_device(device), Ranks.present()
-    config = configure(dataset, options, place, own_network=network is not None)
-    session = Session(dataset, config, place, network, ranks)  # what does not fit shows before anything is written
-    run = Run.begin(Path(out), config) if ranks.first else Run(Path(out), config)
+    config = RunConfig.of(dataset, TrainOptions.of(options, **fields), place, network)
+    training = Training(dataset, config, place, network, ranks)  # what does not fit shows before anything is written
+    run = Run(checked_folder(out), config)
+    if ranks.first:
+        run.begin()
     ranks.wait()
-    return session.go(run, tensorboard=tensorboard, progress=progress)
+    with run.locked() if ranks.first else nullcontext():
+        return training.go(run, tensorboard=tensorboard, progress=progress)
 
 
-def resume(
-    out: str | Path,
-    dataset: WindowDataset,
-    *,
-    steps: int | None = None,
-    device: torch.device | str = "auto",
-    network: SlowVAE | None = None,
-    tensorboard: bool = True,
-    progress: bool = True,
-) -> Run:
-    """Go on with a run where its last checkpoint stands; what follows is what would have followed without the break.
-
-    Bit for bit on the CPU with the same number of threads. Device and number of ranks may be others.
-
-    Args:
-        out: the run's folder.
-        dataset: the one that it was trained on; `slowvae.data.load_data` loads it.
-        steps: of the whole run, instead of those that it was told.
-        device: ``"auto"`` takes a GPU if there is one.
-        network: if the run had one of the caller's.
-        tensorboard: as in `train`.
-        progress: as in `train`.
-
-    Raises:
-        RunError: there is no run, or it is of another dataset.
-        Others as `train`.
-    """
-    run = Run.open(out)
-    described = describe_data(dataset)
-    for name in ("dataset", "manifest_sha256", "options"):
-        if described[name] != run.config.data[name]:
-            raise RunError(
-                run.folder,
-                f"it is of another dataset: its {name} was {run.config.data[name]!r}, this one's is "
-                f"{described[name]!r}",
-                "Resume with the dataset of the run.",
-            )
-    if run.config.own_network and network is None:
-        run.network()  # says what is missing
-    ranks = Ranks.present()
-    if steps is not None and steps != run.config.options.steps:
-        changed = replace(run.config, options=replace(run.config.options, steps=steps))
-        run = run.extended(steps) if ranks.first else Run(run.folder, changed)
-    session = Session(dataset, run.config, find_device(device), network, ranks)
-    if (run.folder / CHECKPOINT).exists():
-        session.load(run.checkpoint())
-    return session.go(run, tensorboard=tensorboard, progress=progress)
-
-
-class Session:
+class Training:
     """A training in this process: all that changes while it runs.
 
     Attributes:
+        network: network whose weights are learned.
+        optimizer: Adam, with its moments.
+        loader: source of the batches.
+        noise: generator of the latents' noise.
+        chance: states in which the default generators start, by type of device.
         step: steps taken.
         since: steps since the last row of the log.
-        update: what takes a step.
-        loader: where the batches come from.
-
-    Args:
-        dataset: what to train on.
-        config: of the run.
-        device: where.
-        network: the caller's, if there is one.
-        ranks: that train together.
+        sums: sums of the objective's terms over these steps, on the device.
 
     Raises:
-        OptionError: the dataset or the ranks do not fit the options.
+        OptionError: dataset, network or ranks do not fit the options.
     """
 
     def __init__(
         self, dataset: WindowDataset, config: RunConfig, device: torch.device, network: SlowVAE | None, ranks: Ranks
     ) -> None:
-        options = config.options
-        if options.batch_size % ranks.world_size:
-            raise OptionError(
-                f"batch_size={options.batch_size}: {ranks.world_size} ranks cannot share it evenly; give a multiple."
-            )
-        shape = (config.channels if network is None else network.channels, SIDE, SIDE)
-        if dataset.source.frame_shape != shape:
-            raise OptionError(
-                f"frames have shape {list(dataset.source.frame_shape)}; the network takes {list(shape)}. Load frames "
-                "of that size and so many channels."
-            )
+        options, share = config.options, ranks.share(config.options.batch_size)
         if network is None:
-            with torch.random.fork_rng(devices=[]):  # the caller's chance stays as it is
-                torch.default_generator.manual_seed(options.seed)
+            with own_chance(torch.device("cpu"), options.seed):
                 network = SlowVAE(options.z_dim, config.channels)
-        self.options = options
-        self.device = device
-        self.ranks = ranks
-        self.step = 0
-        self.since = 0
+        network.check_frames(dataset.source.frame_shape)
+        self.options, self.window, self.device, self.ranks = options, config.window, device, ranks
         self.network = network.to(device).train()
-        self.update = Step(self.network, options, config.window, ranks)
-        self.loader = PairLoader(
-            dataset,
-            options.batch_size // ranks.world_size,
-            seed=options.seed,
-            device=device,
-            layout="interleaved",  # the reference's order: first frame, second frame, first frame, …
-            rank=ranks.rank,
-            world_size=ranks.world_size,
-        )
+        self.forward = self.network if ranks.alone else DistributedDataParallel(self.network)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), options.learning_rate, (options.adam_beta1, options.adam_beta2),
+            fused=True, capturable=device.type == "cuda",
+        )  # fmt: skip
+        self.loader = PairLoader(  # interleaved is the reference's order: first frame, second frame, first frame, …
+            dataset, share, seed=options.seed, device=device, drop_last=True, layout="interleaved",
+            rank=ranks.rank, world_size=ranks.world_size,
+        )  # fmt: skip
+        self.noise = torch.Generator(device).manual_seed(options.seed)
+        self.chance: dict[str, Tensor] = {}
+        self.step = self.since = 0
+        self.sums = torch.zeros(len(Objective._fields), device=device)
 
-    def go(self, run: Run, *, tensorboard: bool, progress: bool) -> Run:
-        """Train to the last step, on whatever step the session stands."""
-        with ExitStack() as stack:
-            books = _Books(run, self, stack, tensorboard=tensorboard, progress=progress)
-            interrupted = stack.enter_context(noting_interruption())
-            take: Step | GraphedStep | None = None
-            for frames in islice(self._batches(), self.options.steps - self.step):
-                take = take or self._prepare(frames)
-                take(frames)
-                self.step += 1
-                self.since += 1
-                books.note(interrupted.is_set())
-        return run
+    def take_step(self, frames: Float[Tensor, "n channels height width"]) -> None:
+        """Take a step on a batch, in which the frames of a window follow one another; never wait for the device."""
+        options, (beta, gamma) = self.options, self.options.weights
+        frames = frames.contiguous(memory_format=torch.channels_last)
+        # A CUDA graph keeps no cast weights from one run to the next.
+        with torch.autocast(self.device.type, torch.bfloat16, options.precision == "bfloat16", cache_enabled=False):
+            logits, mu, logvar = self.forward(frames, self.draw_noise(len(frames)))
+        terms = objective(
+            frames, logits.float(), mu, logvar,
+            beta=beta, gamma=gamma, rate=options.rate, window=self.window, entropies=options.entropies,
+        )  # fmt: skip
+        self.optimizer.zero_grad()
+        terms.total.backward()  # type: ignore[no-untyped-call]  # torch ships it without types
+        self.optimizer.step()
+        self.sums += torch.stack(terms).detach()
 
-    def state(self) -> dict[str, Any]:
-        """Return all that going on needs: tensors and plain numbers."""
-        return {
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "optimizer": self.update.optimizer.state_dict(),
-            "noise": self.update.noise.get_state(),
-            "loader": self.loader.state_dict(),
-            "sums": self.update.sums,
-            "since": self.since,
-        }
+    def draw_noise(self, rows: int) -> Float[Tensor, "rows z"]:
+        """Draw this rank's part of the noise of the whole batch, which does not depend on the number of ranks."""
+        ranks, latents = self.ranks, self.options.z_dim
+        shape = rows // self.window, ranks.world_size, self.window * latents
+        return torch.randn(shape, generator=self.noise, device=self.device)[:, ranks.rank].reshape(rows, latents)
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`, on this device."""
-        self.step, self.since = state["step"], state["since"]
-        self.network.load_state_dict(state["network"])
-        # What the optimizer remembers is the checkpoint's; how it works is this device's.
-        present = self.update.optimizer.state_dict()
-        self.update.optimizer.load_state_dict({**present, "state": state["optimizer"]["state"]})
-        if state["noise"].shape == self.update.noise.get_state().shape:
-            self.update.noise.set_state(state["noise"])
-        else:  # of another kind of device, whose generator cannot be continued: start one that was not used yet
-            self.update.noise.manual_seed(self.options.seed + self.step)
-        self.loader.load_state_dict(state["loader"])
-        self.update.sums.copy_(state["sums"])
-
-    def _batches(self) -> Iterator[Float[Tensor, "n channels height width"]]:
+    def batches(self) -> Iterator[Float[Tensor, "n channels height width"]]:
         """Yield batches without end; every epoch has an order, and frame distances, of its own."""
         while True:
             for frames, _ in self.loader:
                 yield frames
 
-    def _prepare(self, frames: Float[Tensor, "n channels height width"]) -> Step | GraphedStep:
-        """Capture the step where that is possible: on one GPU alone."""
-        if self.device.type == "cuda" and self.ranks.world_size == 1:
-            return GraphedStep(self.update, frames)
-        return self.update
+    def go(self, run: Run, *, tensorboard: bool, progress: bool) -> Run:
+        """Train up to the last step."""
+        options, ranks = self.options, self.ranks
+        log = None
+        if ranks.first:
+            title = f"{options.model} seed {options.seed}"
+            log = RunLog(run.folder, self.step, options.steps, title, tensorboard=tensorboard, progress=progress)
+        take_step: Callable[[Tensor], None] | None = None
+        chance = own_chance(self.device, options.seed, self.chance)
+        with chance, log or nullcontext(), ranks.noting_interruption() as interrupted:
+            for frames in islice(self.batches(), options.steps - self.step):
+                take_step = take_step or fast_step(self, frames)
+                take_step(frames)
+                self.step += 1
+                self.since += 1
+                if log is not None:
+                    log.advance()
+                last = self.step == options.steps
+                row = self.step % options.log_every == 0 or last
+                stop = interrupted.is_set()
+                if not ranks.alone:  # all stop at the same step; the rows of the log are where they meet
+                    stop = row and ranks.any(stop, self.device)
+                save = self.step % options.checkpoint_every == 0 or last or stop
+                if row or save:
+                    self.note(run, log, row=row, save=save)
+                if stop and not last:
+                    raise TrainingInterrupted(run.folder, self.step)
+        return run
 
-
-class _Books:
-    """The log, the checkpoints and the bar of a session, and what ends it early."""
-
-    def __init__(self, run: Run, session: Session, stack: ExitStack, *, tensorboard: bool, progress: bool) -> None:
-        self._run = run
-        self._session = session
-        self._kept = session.step or None  # step of the checkpoint on disk
-        self._began = time.perf_counter()
-        self._log: LogWriter | None = None
-        writes = session.ranks.first
-        if writes:
-            stack.enter_context(_alone(run))
-            self._log = LogWriter(run, session.step, tensorboard=tensorboard)
-            stack.callback(self._log.close)
-        options = session.options
-        self._bar = stack.enter_context(
-            tqdm(
-                total=options.steps,
-                initial=session.step,
-                unit="step",
-                smoothing=0.1,
-                desc=f"{options.model} seed {options.seed}",
-                disable=None if progress and writes else True,  # None: off a terminal
-            )
-        )
-
-    def note(self, interrupted: bool) -> None:
-        """Note a step that was taken: log, save, or stop where it is time to."""
-        session = self._session
-        options, step = session.options, session.step
-        self._bar.update()
-        last = step == options.steps
-        log_now = step % options.log_every == 0 or last
-        stop = interrupted
-        if session.ranks.world_size > 1:
-            # All ranks have to stop at the same step, and the rows of the log are where they meet.
-            stop = log_now and session.ranks.any(interrupted, session.device)
-        save_now = step % options.checkpoint_every == 0 or last or stop
-        if not (log_now or save_now):
-            return
-        if not session.update.is_finite():
-            raise TrainingDivergedError(self._run.folder, step, self._kept)
+    def note(self, run: Run, log: RunLog | None, *, row: bool, save: bool) -> None:
+        """Log and save, where it is time to; only here training waits for the device."""
+        parts = [*self.network.parameters(), self.sums]
+        if not torch.stack([part.detach().isfinite().all() for part in parts]).all():
+            raise TrainingDivergedError(run.folder, self.step, run.step)
         try:
-            if log_now:
-                self._write_row()
-            if save_now and session.ranks.first:
-                self._run.save_checkpoint(session.state())
+            if row:
+                means = self.ranks.mean(self.sums / self.since).tolist()
+                self.since = 0
+                self.sums.zero_()
+                if log is not None:
+                    log.write(self.step, self.loader.epoch, dict(zip(Objective._fields, means, strict=True)))
+            if save and self.ranks.first:
+                run.save_checkpoint(self.state())
         except OSError as error:
-            place, reason = error.filename or self._run.folder, error.strerror or str(error)
-            raise RunNotWrittenError(place, step, self._kept, reason) from error
-        if save_now:
-            self._kept = step
-        if stop and not last:
-            raise TrainingInterrupted(self._run.folder, step)
+            place, reason = error.filename or run.folder, error.strerror or str(error)
+            raise RunNotWrittenError(place, self.step, run.step, reason) from error
 
-    def _write_row(self) -> None:
-        session, now = self._session, time.perf_counter()
-        means = session.update.take_means(session.since)
-        speed = session.since / (now - self._began)
-        self._began, session.since = now, 0
-        if self._log is not None:
-            row = {"step": session.step, "epoch": session.loader.epoch, **means, "steps_per_second": speed}
-            self._log.write(row)
-            normal = means["cross_entropy_normal"] - means["normal_entropy"]
-            laplace = means["cross_entropy_laplace"] - means["normal_entropy"]
-            self._bar.set_postfix_str(
-                f"reconstruction {means['reconstruction']:.1f}, normal {normal:.1f}, Laplace {laplace:.1f}"
-            )
-
-
-def configure(
-    dataset: WindowDataset, options: TrainOptions, device: torch.device, *, own_network: bool = False
-) -> RunConfig:
-    """Put together what a new run is told, with the precision settled."""
-    channels, _, _ = dataset.source.frame_shape
-    return RunConfig(
-        replace(options, precision=settle_precision(options.precision, device)),
-        describe_data(dataset),
-        channels,
-        dataset.source.window,
-        own_network,
-        str(device),
-        present_versions(),
-    )
-
-
-def find_device(device: torch.device | str) -> torch.device:
-    """Return a device by name; ``"auto"`` is a GPU if there is one, this rank's own under `torchrun`.
-
-    Raises:
-        OptionError: there is no such device here.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        if str(device) == "cuda":
-            device = f"cuda:{os.environ.get('LOCAL_RANK', torch.cuda.current_device())}"
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise OptionError(
-            f"device={str(device)!r} cannot be used here ({error}). Give 'cpu', 'cuda', 'cuda:1' …, or 'auto'."
-        ) from error
-    return found
-
-
-@contextmanager
-def _alone(run: Run) -> Iterator[None]:
-    """Keep other processes from training into the same folder."""
-    try:
-        with FileLock(run.folder / ".lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise RunError(
-            run.folder, "another process trains this run", "Wait for it, or choose another folder."
-        ) from error
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds: all that `slowvae.resume` needs, as tensors and plain numbers."""
+        return {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "noise": self.noise.get_state(),
+            "chance": {name: generator.get_state() for name, generator in default_generators(self.device).items()},
+            "loader": self.loader.state_dict(),
+            "sums": self.sums,
+            "since": self.since,
+        }

@@ -7,6 +7,7 @@ from .errors import RawDataError as RawDataError
 from .errors import ReleasedFileError as ReleasedFileError
 from .errors import RunError as RunError
 from .errors import RunNotWrittenError as RunNotWrittenError
+from .errors import RunWarning as RunWarning
 from .errors import SourceMissingError as SourceMissingError
 from .errors import StoreCorruptError as StoreCorruptError
 from .errors import StoreError as StoreError

@@ -7,8 +7,6 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
-import numpy as np
-
 from temporalpairs.errors import OptionError
 
 if TYPE_CHECKING:
@@ -95,7 +93,7 @@ def truth(name: str, value: object) -> bool:
     Raises:
         OptionError: the value is something else.
     """
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, bool) and type(value).__module__ != "numpy" or str(value) not in ("True", "False"):
         raise OptionError(f"{name}={shown(value)} is neither True nor False.")
     return bool(value)
 

@@ -205,6 +205,10 @@ class DatasetWarning(UserWarning):
     """A dataset differs from what was published of it, but is usable."""
 
 
+class RunWarning(UserWarning):
+    """A run trains or is scored, but not in every respect; the text names what was left out and why."""
+
+
 class RunError(TemporalPairsError):
     """A run's folder does not fit what was asked of it.
 

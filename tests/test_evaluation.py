@@ -1,190 +1,338 @@
-"""Scores and pictures of runs, and the commands that make them."""
+"""Scores of runs: by the reference's protocol, kept, traceable, and as far as they can be had."""
 
 from __future__ import annotations
 
+import inspect
 import json
+import shutil
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from datasets_made import Stores, make_stores
-from PIL import Image
+from datasets_made import write_sprites
+from matplotlib.figure import Figure
+from sequences_made import made_attributes, made_sequences
+from statistics_made import made_statistics
+from torch import nn
 
 from kittimasks import load_kitti_masks
-from natsprites import load_natural_sprites
-from slowvae import Run, evaluate, train
-from slowvae.evaluation import METRICS, Protocol, allowed_metrics, encoder
-from slowvae.metrics import mcc
+from natsprites import SpriteOptions, load_natural_sprites
+from natsprites.statistics import to_sequences
+from slowvae import Evaluation, Run, SlowVAE, evaluate, train
+from slowvae.evaluation import METRICS, allowed_metrics, encoder
+from slowvae.metrics import beta_vae_score, factor_vae_score, mcc, mig, modularity_explicitness
+from slowvae.metrics.protocol import PROTOCOL
 from slowvae.runs import SCORES
-from temporalpairs.cli.main import main
-from temporalpairs.errors import OptionError, RunError
+from temporalpairs.errors import OptionError, RunError, RunWarning
+from temporalpairs.store import write_store
 
-FEW: dict[str, Any] = {"steps": 12, "batch_size": 8, "log_every": 4, "device": "cpu", "progress": False}
-PICTURES = ["correlations.png", "latents.png", "loss.png", "reconstructions.png", "traversals.gif", "traversals.png"]
+QUIET: dict[str, Any] = {"device": "cpu", "progress": False, "tensorboard": False}
+FEW: dict[str, Any] = {"steps": 4, "batch_size": 8, **QUIET}
+PART: dict[str, Any] = {"fraction": 0.02, "device": "cpu"}
+
+
+def tiny(z_dim: int = 6) -> SlowVAE:
+    """Return a network that costs nothing."""
+    torch.manual_seed(0)
+    shrink, grow = nn.Sequential(nn.AvgPool2d(8), nn.Flatten()), nn.Unflatten(1, (1, 8, 8))
+    encode = nn.Sequential(shrink, nn.Linear(64, 2 * z_dim))
+    return SlowVAE(
+        z_dim, encoder=encode, decoder=nn.Sequential(nn.Linear(z_dim, 64), grow, nn.Upsample(scale_factor=8))
+    )
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
-    return make_stores(tmp_path_factory.mktemp("stores"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store of 118 pairs of masks."""
+    return write_store(tmp_path_factory.mktemp("stores") / "masks.h5", made_sequences([60, 60]), made_attributes())
 
 
 @pytest.fixture(scope="module")
-def masks(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    dataset = load_kitti_masks(source=stores.masks)
-    return train(dataset, tmp_path_factory.mktemp("masks") / "run", **FEW)
+def sprites_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    statistics = made_statistics([50, 60], videos=2, crops=2)
+    whole = replace(statistics, values=np.nan_to_num(statistics.values, nan=32.0))
+    return write_sprites(tmp_path_factory.mktemp("stores") / "sprites.h5", to_sequences(whole), videos=2)
 
 
 @pytest.fixture(scope="module")
-def sprites(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    dataset = load_natural_sprites(tmp_path_factory.getbasetemp() / "home", source="sample", discrete=True, channels=1)
-    return train(dataset, tmp_path_factory.mktemp("sprites") / "run", **FEW)
+def masks(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(load_kitti_masks(source=store), tmp_path_factory.mktemp("masks") / "run", **FEW)
 
 
-def test_masks_get_the_mcc_of_the_posterior_means(masks: Run) -> None:
-    found = evaluate(masks, fraction=0.02, device="cpu")
+@pytest.fixture(scope="module")
+def sprites(sprites_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a run of a tiny network."""
+    dataset = load_natural_sprites(source=sprites_store, discrete=True, channels=1)
+    return train(dataset, tmp_path_factory.mktemp("sprites") / "run", network=tiny(), **FEW)
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let metrics draw next to nothing."""
+    for name, whole in PROTOCOL.items():
+        numbers = {key: 100 for key in ("train", "test", "variances") if getattr(whole, key)}
+        monkeypatch.setitem(PROTOCOL, name, replace(whole, **numbers, points_of=min(8, whole.points_of)))
+
+
+@pytest.fixture
+def copied(sprites: Run, tmp_path: Path) -> Run:
+    """Return the run of sprites, not scored yet."""
+    ignored = shutil.ignore_patterns(SCORES)
+    return Run(Path(shutil.copytree(sprites.folder, tmp_path / "run", ignore=ignored)), sprites.config)
+
+
+def heard(run: Run, **how: Any) -> tuple[Evaluation, list[str]]:
+    """Return an evaluation and what it warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = evaluate(run, **how)
+    assert all(one.category is RunWarning for one in caught)
+    return found, [str(one.message) for one in caught]
+
+
+def scores_of(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run.folder / SCORES).read_text())
+    return found
+
+
+def test_masks_get_the_mcc_of_the_posterior_means(masks: Run, store: Path) -> None:
+    found = evaluate(masks, **PART)
     assert list(found.scores) == ["mcc_spearman"]
-    assert list(found.per_factor) == ["y", "x", "area"]
+    assert list(found.per_factor) == list(found.factor_names) == ["y", "x", "area"]
     assert found.scores["mcc_spearman"] == pytest.approx(np.mean(list(found.per_factor.values())))
-    assert [path.name for path in found.pictures if path.exists()]
-    assert sorted(path.name for path in found.pictures) == PICTURES
-    for path in found.pictures:
-        with Image.open(path) as image:
-            assert image.width > 300
+    assert found.notes == ()
     # The same by hand: windows drawn sixteen at a time, each once among them, of which the first frame counts.
-    dataset = load_kitti_masks(source=masks.config.data["store"])
+    dataset = load_kitti_masks(source=store)
     state, network = np.random.RandomState(0), masks.network()
-    drawn = [state.choice(len(dataset), n, replace=False) for n in [16] * 12 + [8]]
-    frames, factors = dataset.numpy().__getitems__(np.concatenate(drawn).tolist())
-    codes = encoder(network)(np.moveaxis(frames[:, 0], 1, 3))
-    assert mcc(codes, factors[:, 0]).score == pytest.approx(found.scores["mcc_spearman"], abs=1e-6)
+    drawn = np.concatenate([state.choice(len(dataset), n, replace=False) for n in [16] * 12 + [8]])
+    frames = torch.stack([dataset[i].frames[0] for i in drawn.tolist()])
+    factors = torch.stack([dataset[i].factors[0] for i in drawn.tolist()]).numpy()
+    codes = encoder(network)(np.moveaxis(frames.numpy(), 1, 3))
+    assert mcc(codes, factors).score == pytest.approx(found.scores["mcc_spearman"], abs=1e-6)
+    # What pictures are drawn of.
+    assert np.allclose(found.codes, codes, atol=1e-5)
+    assert np.array_equal(found.factors, factors)
+    assert found.correlations.shape == (3, 10)
+    assert np.array_equal(found.assignment, found.details["mcc"].assignment)
 
 
-def test_scores_lie_in_the_run_and_are_the_same_again(masks: Run) -> None:
-    first = evaluate(masks.folder, fraction=0.02, device="cpu", pictures=False)
-    report = json.loads((masks.folder / SCORES).read_text())
+def test_scores_lie_in_the_run_and_say_how_they_were_made(masks: Run) -> None:
+    first = evaluate(masks.folder, **PART)
+    report = scores_of(masks)
     assert report["scores"] == first.scores
-    assert report["step"] == 12
-    assert report["protocol"]["mcc"] == 200
+    assert (report["step"], report["seed"], report["fraction"]) == (4, 0, 0.02)
+    assert report["run"] == "SlowVAE on KITTI Masks, seed 0, step 4"
+    assert report["protocol"] == {"mcc": {"source": "metric_configs/mcc.gin", "train": 200}}
+    assert report["data"] == masks.config.data
+    assert {"dataset", "split", "options", "digest"} <= set(report["data"])
     assert np.shape(report["mcc"]["correlations"]) == (3, 10)
-    assert evaluate(masks, fraction=0.02, device="cpu", pictures=False).scores == first.scores
-    assert evaluate(masks, fraction=0.02, device="cpu", pictures=False, seed=1).scores != first.scores
+    assert evaluate(masks, **PART).scores == first.scores
+    assert evaluate(masks, seed=1, **PART).scores != first.scores
 
 
-def test_discrete_sprites_get_all_metrics(sprites: Run) -> None:
-    names: list[str] = []
-    found = evaluate(sprites, fraction=0.02, device="cpu", progress=names.append)
-    assert names == [*METRICS, "pictures"]
+@pytest.mark.slow
+def test_the_protocol_is_drawn_as_a_whole(copied: Run) -> None:
+    found = evaluate(copied, network=tiny(), **PART)
     assert list(found.details) == list(METRICS)
+    assert found.scores["beta_vae_eval"] > 0.2, "better than chance among five factors"
+    assert found.details["beta_vae_score"].confusion.sum() == 0.02 * 5_000
+    assert found.details["factor_vae_score"].votes.sum() == 0.02 * 10_000
+
+
+@pytest.mark.usefixtures("little")
+def test_discrete_sprites_get_the_metrics_of_classes(copied: Run) -> None:
+    names: list[str] = []
+    quick = [name for name in METRICS if name != "dci"]  # which grows forests
+    found = evaluate(copied, metrics=quick, network=tiny(), progress=names.append, device="cpu")
+    assert names == quick == list(found.details)
     assert set(found.scores) == {
-        "mcc_spearman", "mig", "dci_disentanglement", "dci_completeness", "dci_informativeness_train",
-        "dci_informativeness_test", "sap", "modularity", "explicitness_train", "explicitness_test", "beta_vae_train",
+        "mcc_spearman", "mig", "sap", "modularity", "explicitness_train", "explicitness_test", "beta_vae_train",
         "beta_vae_eval", "factor_vae_train", "factor_vae_eval", "factor_vae_active_dims",
     }  # fmt: skip
     assert all(0 <= value <= 10 for value in found.scores.values())
-    assert found.scores["beta_vae_eval"] > 0.2, "better than chance among five factors"
+    assert found.notes == ()
 
 
-def test_what_metrics_a_dataset_allows(stores: Stores) -> None:
-    assert allowed_metrics(load_kitti_masks(source=stores.masks)) == ("mcc",)
-    assert allowed_metrics(load_natural_sprites(source=stores.sprites)) == ("mcc",)
-    assert allowed_metrics(load_natural_sprites(source=stores.sprites, discrete=True)) == METRICS
+def test_scores_are_added_and_none_is_lost(copied: Run, sprites_store: Path) -> None:
+    both = evaluate(copied, metrics=["mcc", "mig"], network=tiny(), **PART)
+    evaluate(copied, metrics="mcc", network=tiny(), **PART)
+    report = scores_of(copied)
+    assert report["scores"] == both.scores
+    assert set(report["protocol"]) == {"mcc", "mig"}
+    assert "others" not in report
+    other_ways: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"fraction": 0.03},
+        {"dataset": load_natural_sprites(source=sprites_store, discrete=True, channels=1, split="train")},
+    ]
+    for way in other_ways:
+        evaluate(copied, metrics=["mcc"], network=tiny(), **PART | way)
+    evaluate(copied, metrics=["mcc"], network=tiny(), **PART)
+    report = scores_of(copied)
+    assert report["scores"] == both.scores
+    assert len(report["others"]) == 3
+    assert [record["data"]["split"] for record in report["others"]].count("train") == 1
 
 
-def test_wrong_words_get_clear_errors(masks: Run, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="'mcx' is unknown; there are mcc, mig"):
-        evaluate(masks, metrics=["mcx"])
-    with pytest.raises(OptionError, match="dci needs factors of few values"):
-        evaluate(masks, metrics=["dci"])
-    for fraction in (0.0, 1.5, float("nan")):
-        with pytest.raises(OptionError, match="fraction="):
-            evaluate(masks, fraction=fraction)
+@pytest.mark.parametrize("text", ["{", "[1]", '{"scores": {}}'])
+def test_damaged_scores_are_named_before_the_work(text: str, copied: Run) -> None:
+    (copied.folder / SCORES).write_text(text)
+    names: list[str] = []
+    with pytest.raises(RunError, match=r"scores\.json: is not a file of scores"):
+        evaluate(copied, network=tiny(), progress=names.append, **PART)
+    assert not names
+    assert (copied.folder / SCORES).read_text() == text
+
+
+def test_every_number_of_the_protocol_is_the_references() -> None:
+    """As in its metric_configs/*.gin."""
+    numbers = {name: (p.train, p.test, p.points_of, p.variances, p.bins) for name, p in PROTOCOL.items()}
+    assert numbers == {
+        "mcc": (10_000, 0, 0, 0, 0),
+        "mig": (100_000, 0, 0, 0, 20),
+        "dci": (10_000, 5_000, 0, 0, 0),
+        "sap": (10_000, 5_000, 0, 0, 0),
+        "modularity_explicitness": (100_000, 5_000, 0, 0, 20),
+        "beta_vae_score": (10_000, 5_000, 64, 0, 0),
+        "factor_vae_score": (10_000, 5_000, 64, 10_000, 0),
+    }
+    assert all(part.source.startswith("metric_configs/") for part in PROTOCOL.values())
+    for score, names in (
+        (mig, {"bins": "bins"}),
+        (modularity_explicitness, {"bins": "bins"}),
+        (beta_vae_score, {"batch_size": "points_of", "num_train": "train", "num_eval": "test"}),
+        (factor_vae_score, {"num_variance_estimate": "variances", "threshold": "threshold"}),
+    ):
+        for argument, name in names.items():
+            default = inspect.signature(score).parameters[argument].default  # type: ignore[arg-type]
+            assert default == getattr(PROTOCOL[score.__name__], name), (score, argument)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "fraction", "says"),
+    [
+        (["mcc"], 1e-6, "fraction=1e-06: 0 of the 10,000 .* would be left; give at least 0.01"),
+        (["mcc"], 0.009, "90 of the 10,000 observations of metric_configs/mcc.gin"),
+        (["dci"], 0.015, "75 of the 5,000 observations of metric_configs/dci.gin .* give at least 0.02"),
+        (None, 0.0, "fraction=0.0: give a number above 0"),
+        (None, 1.5, "fraction=1.5: give a number above 0, up to 1"),
+        (None, float("nan"), "fraction=nan"),
+        (None, "all", "fraction='all'"),
+    ],
+)
+def test_a_score_of_too_few_observations_is_refused(
+    metrics: list[str] | None, fraction: Any, says: str, sprites: Run
+) -> None:
+    with pytest.raises(OptionError, match=says):
+        evaluate(sprites, metrics=metrics, fraction=fraction, network=tiny(), device="cpu")
+
+
+def test_wrong_words_get_clear_errors(masks: Run, store: Path, tmp_path: Path) -> None:
+    for wrong, says in (
+        ({"metrics": ["mcx"]}, "'mcx' is unknown; there are mcc, mig"),
+        ({"metrics": ["dci"]}, "dci needs factors that are classes; those of this dataset allow mcc"),
+        ({"metrics": 3}, "metrics=3"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 0.5}, "seed=0.5"),
+        ({"device": "tpu"}, "device='tpu' cannot be used here"),
+        ({"network": SlowVAE}, "give a network"),
+        ({"dataset": "sample"}, "give a dataset of windows"),
+        ({"dataset": load_kitti_masks(source=store), "source": store}, "Both a dataset and source="),
+    ):
+        with pytest.raises(OptionError, match=says):
+            evaluate(masks, **{**PART, **wrong})
     with pytest.raises(RunError, match="there is no run here"):
         evaluate(tmp_path)
+    with pytest.raises(OptionError, match="is no folder"):
+        evaluate(None)  # type: ignore[arg-type]
 
 
-def test_the_protocol_is_the_references() -> None:
-    whole = Protocol()
-    assert (whole.mcc, whole.mig, whole.train, whole.test, whole.modularity) == (10_000, 10_000, 10_000, 5_000, 100_000)
-    part = whole.scaled(0.1)
-    assert (part.points_train, part.points_eval, part.points_of) == (1_000, 500, 64)
+def test_a_store_that_moved_is_told(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = Path(shutil.copy(store, tmp_path / "first.h5"))
+    run = train(load_kitti_masks(source=moved), tmp_path / "run", **FEW | {"steps": 1})
+    moved = moved.rename(tmp_path / "second.h5")
+    monkeypatch.setenv("TEMPORAL_PAIRS_HOME", str(tmp_path))
+    with pytest.raises(RunError, match="Say where that store is: source="):
+        evaluate(run, **PART)
+    assert evaluate(run, source=moved, **PART).scores
+
+
+def test_what_metrics_a_dataset_allows(store: Path, sprites_store: Path) -> None:
+    assert allowed_metrics(load_kitti_masks(source=store)) == ("mcc",)
+    assert allowed_metrics(load_natural_sprites(source=sprites_store)) == ("mcc",)
+    discrete = load_natural_sprites(source=sprites_store, discrete=True)
+    assert allowed_metrics(discrete) == METRICS
+    discrete.name = ""  # in no table
+    assert allowed_metrics(discrete) == METRICS
+
+
+def test_fewer_latents_than_factors_are_scored_as_far_as_possible(sprites_store: Path, tmp_path: Path) -> None:
+    dataset = load_natural_sprites(source=sprites_store, discrete=True, channels=1)
+    run = train(dataset, tmp_path / "run", network=tiny(2), **FEW)
+    found, said = heard(run, metrics=["mcc", "mig"], network=tiny(2), **PART)
+    assert list(found.scores) == ["mig"]
+    assert list(found.notes) == said
+    assert len(said) == 1
+    assert said[0].startswith("The metric mcc was left out: codes has 2 columns and factors 5")
+    assert scores_of(run)["notes"] == list(found.notes)
+    assert found.correlations.shape == (5, 2)
+    assert sorted(found.assignment) == [-1, -1, -1, 0, 1]
+
+
+@pytest.mark.parametrize(("lengths", "windows"), [([4, 4], 6), ([2], 1)])
+def test_datasets_of_few_windows_are_scored_as_far_as_possible(
+    lengths: list[int], windows: int, tmp_path: Path
+) -> None:
+    few = write_store(tmp_path / "few.h5", made_sequences(lengths, videos=1), made_attributes(1))
+    run = train(load_kitti_masks(source=few), tmp_path / "run", **FEW | {"batch_size": 1})
+    found, said = heard(run, **PART)
+    assert said[0].startswith(f"The dataset has {windows} windows")
+    if windows == 1:
+        assert found.scores == {}
+        assert [note[:12] for note in found.notes[1:]] == [
+            "The factor y",
+            "The factor x",
+            "The factor a",
+            "The metric m",
+        ]
+        assert found.correlations.shape == (0, 10)
+    else:
+        assert "mcc_spearman" in found.scores
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("discrete", [True, False])
+def test_factors_that_cannot_vary_are_left_out_and_said(discrete: bool, sprites_store: Path, tmp_path: Path) -> None:
+    looks = SpriteOptions(shapes=("circle",), angles=1)
+    dataset = load_natural_sprites(source=sprites_store, discrete=discrete, channels=1, sprites=looks)
+    run = train(dataset, tmp_path / "run", network=tiny(), **FEW)
+    metrics = ["mcc", "factor_vae_score"] if discrete else ["mcc"]
+    found, said = heard(run, metrics=metrics, network=tiny(), device="cpu")
+    assert said == [f"The factor {name} does not vary and was left out." for name in ("angle", "shape")]
+    assert found.factor_names == ("x", "y", "scale")
+    assert found.correlations.shape == (3, 6)
+    assert list(found.details) == metrics
+    if discrete:
+        assert len(found.details["factor_vae_score"].votes) == 3
 
 
 def test_encoding_in_parts_is_encoding_at_once(masks: Run) -> None:
     network = masks.network()
-    observations = np.random.default_rng(0).random((1030, 64, 64, 1), np.float32)
+    observations = np.random.default_rng(0).random((130, 64, 64, 1), np.float32)
     with torch.no_grad():
         expected = network.encode(torch.from_numpy(observations[-6:]).movedim(3, 1)).mu
     assert np.allclose(encoder(network)(observations)[-6:], expected, atol=1e-5)
 
 
-def run(*words: object) -> int:
-    return main([str(word) for word in words])
+def test_a_run_draws_itself(masks: Run) -> None:
+    assert isinstance(masks.plot(), Figure)
 
 
-def test_the_commands_train_score_and_draw(stores: Stores, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "runs"
-    words = ["--steps", 4, "--batch-size", 8, "--seeds", 2, "--seed", 5, "--device", "cpu", "--quiet"]
-    assert run("train", "kitti-masks", "--source", stores.masks, "--max-delta-t", 2, *words, "--out", out) == 0
-    text = capsys.readouterr().out
-    assert "trained SlowVAE on KITTI Masks, seed 5, step 4" in text
-    assert "mean ± std" in text
-    for name in PICTURES:
-        assert f"drew {out / 'seed-6' / 'pictures' / name}" in text
-    assert run("train", "--resume", out, "--steps", 6, "--no-evaluation", "--quiet", "--device", "cpu") == 0
-    assert [Run.open(out / name).step for name in ("seed-5", "seed-6")] == [6, 6]
-    capsys.readouterr()
-    assert run("evaluate", out, "--fraction", 0.01, "--no-pictures", "--device", "cpu", "--json") == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report == json.loads((out / SCORES).read_text())
-    scores = [found["mcc_spearman"] for found in report["scores"]]
-    assert report["mean"]["mcc_spearman"] == pytest.approx(np.mean(scores))
-    assert report["std"]["mcc_spearman"] == pytest.approx(np.std(scores, ddof=1))
-    assert report["seeds"] == [5, 6]
-    assert Run.open(out / "seed-5").config.data["options"]["max_delta_t"] == 2
-
-
-def test_a_configuration_is_repeated_with_changes(masks: Run, tmp_path: Path) -> None:
-    words = ["--config", masks.folder / "config.json", "--device", "cpu", "--quiet", "--no-evaluation"]
-    assert run("train", *words, "--model", "beta-vae", "--seed", 9, "--steps", 2, "--out", tmp_path / "run") == 0
-    options = Run.open(tmp_path / "run").config.options
-    assert (options.model, options.beta, options.gamma, options.seed) == ("beta-vae", 8.0, 0.0, 9)
-    assert options.batch_size == masks.config.options.batch_size
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        ([], "Give one of DATASET, --resume RUN, --config FILE; this has none of them"),
-        (["kitti-masks", "--resume", "x"], "this has DATASET, --resume RUN"),
-        (["kitti-masks"], "--out is missing"),
-        (["--resume", "x", "--out", "y"], "a resumed run stays in its folder"),
-        (["--resume", "x", "--seed", "1"], "--resume keeps what the run was told; leave --seed out"),
-        (["--config", "x", "--out", "y", "--source", "sample"], "leave --source out"),
-        (["kitti-masks", "--out", "y", "--discrete"], "--discrete: kitti-masks has no such option"),
-        (["natural-sprites", "--out", "y", "--max-delta-t", "3"], "--max-delta-t: natural-sprites has no such option"),
-        (["kitti-masks", "--out", "y", "--seeds", "0"], "--seeds 0: give at least 1"),
-        (["--resume", "x"], "there is no run here"),
-        (["--config", "x", "--out", "y"], "there is no run here"),
-        (["kitti-masks", "--source", "nowhere.zarr", "--out", "y"], "there is no store here"),
-        (["kitti-masks", "--source", "sample", "--split", "best", "--out", "y"], "'best'"),
-        (["kitti-masks", "--source", "sample", "--model", "gan", "--out", "y"], "model='gan' is unknown"),
-        (["kitti-masks", "--source", "sample", "--device", "tpu", "--out", "y"], "device='tpu' cannot be used here"),
-    ],
-)
-def test_wrong_words_of_train_leave_nothing(
-    words: list[str],
-    says: str,
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TEMPORAL_PAIRS_HOME", str(tmp_path_factory.getbasetemp() / "home"))
-    assert run("train", *words) == 1
-    captured = capsys.readouterr()
-    assert says in captured.err
-    assert "Traceback" not in captured.err
-    assert list(tmp_path.iterdir()) == []
+def test_an_evaluation_is_what_pictures_need() -> None:
+    """The report reads these."""
+    needed = {"codes", "factors", "factor_names", "correlations", "assignment", "seed", "notes"}
+    assert needed <= set(Evaluation.__slots__)

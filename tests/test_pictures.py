@@ -23,7 +23,7 @@ from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.report.run_frames import animate_traversals, draw_reconstructions, draw_traversals
 from temporalpairs.report.run_plots import plot_correlations, plot_latents, plot_losses
 from temporalpairs.report.run_style import fit, font, paper, spread, with_header
-from temporalpairs.report.runs import save_pictures
+from temporalpairs.report.runs import _save as save_pictures
 
 NAMES = ["reconstructions.png", "traversals.png", "traversals.gif", "latents.png", "loss.png", "correlations.png"]
 COLORED = SpriteOptions(colors=((1.0, 0.0, 0.0), (0.0, 1.0, 0.5)))

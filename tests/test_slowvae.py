@@ -65,6 +65,40 @@ def test_the_total_weighs_its_terms_as_the_paper_has_them() -> None:
     assert without.total.item() == pytest.approx((2 * terms.reconstruction + 3 * (normal - entropy)).item(), rel=1e-6)
 
 
+def direction(given: dict[str, Tensor], earlier: int, later: int, rate: float) -> Tensor:
+    """Return the divergence of the later frame's posterior from the Laplace prior around the earlier one's mean."""
+    mu, sigma = given["mu"], (given["logvar"] / 2).exp()
+    prior = Laplace(mu[earlier::2], 1 / rate)
+    return kl_divergence(Normal(mu[later::2], sigma[later::2]), prior).sum(1).mean()
+
+
+def test_the_papers_transition_term_is_the_mean_divergence_of_both_directions() -> None:
+    given, rate = drawn(), 3.0
+    both = direction(given, 0, 1, rate) + direction(given, 1, 0, rate)
+    without = objective(**given, rate=rate, gamma=0.0)
+    paper = objective(**given, rate=rate, gamma=5.0, entropies="paper")
+    assert (paper.total - without.total).item() == pytest.approx(5.0 * both.item() / 2, rel=1e-5)
+    assert paper[:-1] == without[:-1], "the terms are the same"
+
+
+def test_the_references_is_twice_the_papers_plus_the_mean_entropy() -> None:
+    given = {name: value.double() for name, value in drawn().items()}
+    reference, paper = objective(**given, gamma=5.0), objective(**given, gamma=10.0, entropies="paper")
+    assert reference.total.item() == pytest.approx((paper.total + 5.0 * paper.normal_entropy).item(), rel=1e-12)
+
+
+def test_in_a_longer_window_each_transition_has_its_own_entropies() -> None:
+    """Those of inner frames count twice."""
+    given, gamma = drawn(frames=9), 5.0
+    pairs = [{name: value[i : i + 2] for name, value in given.items()} for i in (0, 1, 3, 4, 6, 7)]
+    parts = [
+        objective(**pair, gamma=gamma, entropies="paper").total - objective(**pair, gamma=0.0).total for pair in pairs
+    ]
+    found = objective(**given, gamma=gamma, entropies="paper", window=3).total
+    without = objective(**given, gamma=0.0, window=3).total
+    assert (found - without).item() == pytest.approx(np.mean([part.item() for part in parts]), rel=1e-4)
+
+
 def test_the_reconstruction_is_that_of_bernoulli_pixels() -> None:
     given = drawn()
     p = torch.sigmoid(given["logits"])
@@ -159,7 +193,7 @@ def test_encoder_and_decoder_can_be_replaced_and_are_checked() -> None:
     frames = torch.zeros(2, 1, 64, 64)
     with pytest.raises(OptionError, match=r"returns \[2, 3\]; for z_dim=2 it is \[n, 4\]"):
         SlowVAE(z_dim=2, encoder=Constant([0.0, 0.0, 0.0])).encode(frames)
-    with pytest.raises(OptionError, match=r"frames have shape \[2, 3, 64, 64\].*channels=3"):
+    with pytest.raises(OptionError, match=r"frames have shape \[3, 64, 64\].*channels=3"):
         SlowVAE().encode(torch.zeros(2, 3, 64, 64))
     with pytest.raises(OptionError, match="z_dim=0"):
         SlowVAE(z_dim=0)

@@ -15,6 +15,7 @@ from jaxtyping import Float64, Int64, Num
 from temporalpairs.errors import OptionError
 
 MIN_ROWS = 2  # fewer have no variance
+_MAX_CLASSES = 100  # values of a factor that are no whole numbers; drawn often, those of few frames recur
 _LARGEST = float(np.finfo(np.float32).max)  # scikit-learn's trees hold codes as float32
 
 
@@ -168,7 +169,8 @@ def _classes(factors: Num[np.ndarray, "n factors"]) -> Int64[np.ndarray, "n fact
     indices = np.empty(factors.shape, np.int64)
     for column, values in enumerate(factors.T):
         classes, indices[:, column] = np.unique(values, return_inverse=True)
-        if 2 * len(classes) > len(values) and np.any(classes != np.floor(classes)):
+        many = len(classes) > _MAX_CLASSES or 2 * len(classes) > len(values)
+        if many and np.any(classes != np.floor(classes)):
             raise OptionError(
                 f"factors: column {column} has {len(classes):,} different values in {len(values):,} rows, and not only "
                 "whole numbers, so it is continuous; this metric needs classes. Load the dataset with discrete=True or "

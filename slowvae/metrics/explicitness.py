@@ -9,7 +9,8 @@ from jaxtyping import Float, Float64, Int64, Num
 
 from slowvae.metrics.arguments import checked_bins, checked_split, constant_factor
 from slowvae.metrics.classifiers import fit, logistic_regression
-from slowvae.metrics.information import BINS, binned, mutual_information
+from slowvae.metrics.information import binned, mutual_information
+from slowvae.metrics.protocol import PROTOCOL
 from temporalpairs.errors import OptionError
 
 
@@ -44,7 +45,7 @@ def modularity_explicitness(
     codes_test: Float[np.ndarray, "m codes"],
     factors_test: Num[np.ndarray, "m factors"],
     *,
-    bins: int = BINS,
+    bins: int = PROTOCOL["modularity_explicitness"].bins,
 ) -> ModularityScore:
     """Score with modularity and explicitness.
 

@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64, Num
 
 from slowvae.metrics.arguments import checked_bins, checked_classes
-
-BINS = 20  # of a code's histogram (disentanglement_lib, num_bins of the discretizer)
+from slowvae.metrics.protocol import PROTOCOL
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +30,9 @@ class MigScore:
         return {"mig": self.score}
 
 
-def mig(codes: Float[np.ndarray, "n codes"], factors: Num[np.ndarray, "n factors"], *, bins: int = BINS) -> MigScore:
+def mig(
+    codes: Float[np.ndarray, "n codes"], factors: Num[np.ndarray, "n factors"], *, bins: int = PROTOCOL["mig"].bins
+) -> MigScore:
     """Score with the mutual information gap.
 
     From Chen et al., "Isolating sources of disentanglement in VAEs" (2018), equation 6.
@@ -42,7 +43,7 @@ def mig(codes: Float[np.ndarray, "n codes"], factors: Num[np.ndarray, "n factors
     Args:
         codes: at least two.
         factors: their values are classes.
-        bins: of equal width, from the smallest to the largest value of each code.
+        bins: bins of equal width, from the smallest to the largest value of each code; by default the protocol's 20.
 
     Raises:
         OptionError: the arrays do not fit, there is one code only, a factor is constant or continuous, or ``bins`` is

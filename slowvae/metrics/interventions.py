@@ -15,6 +15,7 @@ from numpy.random import Generator, RandomState
 
 from slowvae.metrics.arguments import checked_codes
 from slowvae.metrics.classifiers import fit, logistic_regression
+from slowvae.metrics.protocol import PROTOCOL
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.ground_truth import Observations, integers
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 Encode = Callable[[Observations], Float[np.ndarray, "n codes"]]
 
+_BETA, _FACTOR = PROTOCOL["beta_vae_score"], PROTOCOL["factor_vae_score"]
 _AT_ONCE = 4096  # observations encoded in one call: 200 MB of 64 × 64 images in color
 
 
@@ -80,9 +82,9 @@ def beta_vae_score(
     encode: Encode,
     random_state: RandomState | Generator,
     *,
-    batch_size: int = 64,
-    num_train: int = 10_000,
-    num_eval: int = 5_000,
+    batch_size: int = _BETA.points_of,
+    num_train: int = _BETA.train,
+    num_eval: int = _BETA.test,
 ) -> BetaVaeScore:
     """Score with the β-VAE metric.
 
@@ -123,11 +125,11 @@ def factor_vae_score(
     encode: Encode,
     random_state: RandomState | Generator,
     *,
-    batch_size: int = 64,
-    num_train: int = 10_000,
-    num_eval: int = 5_000,
-    num_variance_estimate: int = 10_000,
-    threshold: float = 0.05,
+    batch_size: int = _FACTOR.points_of,
+    num_train: int = _FACTOR.train,
+    num_eval: int = _FACTOR.test,
+    num_variance_estimate: int = _FACTOR.variances,
+    threshold: float = _FACTOR.threshold,
 ) -> FactorVaeScore:
     """Score with the FactorVAE metric.
 
@@ -160,7 +162,9 @@ def factor_vae_score(
         num_variance_estimate=(num_variance_estimate, 2),
     )
     if not threshold > 0:
-        raise OptionError(f"threshold={threshold}: give a standard deviation above 0; the protocol has 0.05.")
+        raise OptionError(
+            f"threshold={threshold}: give a standard deviation above 0; the protocol has {_FACTOR.threshold}."
+        )
     sampler = _Sampler(ground_truth, encode, random_state, batch_size)
     variances = sampler.codes(num_variance_estimate).var(axis=0, ddof=1)
     active = np.sqrt(variances) >= threshold
