@@ -93,7 +93,7 @@ def truth(name: str, value: object) -> bool:
     Raises:
         OptionError: the value is something else.
     """
-    if not isinstance(value, bool) and type(value).__module__ != "numpy" or str(value) not in ("True", "False"):
+    if type(value).__name__ != "bool":  # Python's and NumPy's
         raise OptionError(f"{name}={shown(value)} is neither True nor False.")
     return bool(value)
 
