@@ -17,27 +17,17 @@ RELEASED_FILENAME = "kitti_peds_v2.pickle"
 PUBLISHED_PAIRS = 82_506  # pairs of consecutive frames (Klindt et al. 2021)
 
 MOTS_LICENSE = "CC BY-NC-SA 3.0 (that of the KITTI MOTS and MOTSChallenge annotations)"
-MOTS_PAPER = """\
-@inproceedings{voigtlaender2019mots,
-  title     = {{MOTS}: Multi-Object Tracking and Segmentation},
-  author    = {Voigtlaender, Paul and Krause, Michael and Osep, Aljosa and Luiten, Jonathon and
-               Sekar, Berin Balachandar Gnana and Geiger, Andreas and Leibe, Bastian},
-  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)},
-  year      = {2019}
-}
-"""
 
 FACTS = DatasetFacts(
     dataset="kitti-masks",
     title="KITTI Masks",
     homepage=f"https://doi.org/10.5281/zenodo.{RECORD}",
-    citation=f"{PAPER}\n{MOTS_PAPER}",
+    citation=PAPER,
     factor_names=("y", "x", "area"),
     factor_units=("px", "px", "px²"),
 )
 IMAGE_SHAPE = (64, 64)
 
-BUILT = Edition("built from raw annotations", MOTS_LICENSE)
 SYNTHETIC = Edition(
     "synthetic sample",
     SYNTHETIC_LICENSE,
@@ -49,5 +39,8 @@ SYNTHETIC = Edition(
 def attributes(
     which: Edition, *, videos: Sequence[str], sources: Sequence[SourceFile], builder: dict[str, Any]
 ) -> dict[str, Any]:
-    """Put together the attributes of a KITTI Masks store."""
-    return edition.attributes(FACTS, which, image_shape=IMAGE_SHAPE, videos=videos, sources=sources, builder=builder)
+    """Put together the attributes of a KITTI Masks store made of MOTS annotations, as the release was."""
+    from temporalpairs.builders.formats.mots import CITATION  # numba comes with it, which loading a store spares
+
+    found = edition.attributes(FACTS, which, image_shape=IMAGE_SHAPE, videos=videos, sources=sources, builder=builder)
+    return {**found, "citation": f"{PAPER}\n{CITATION}"}
