@@ -41,11 +41,12 @@ MODELS = {"slowvae": (1.0, 10.0), "beta-vae": (8.0, 0.0)}
 
 def prepare(text: Path, data: Path) -> None:
     """Cut the masks of annotations and put what training needs of them into a file."""
-    from kittimasks.cut import cut_video
-    from temporalpairs.builders.formats.mots import find_videos
+    from kittimasks import CutOptions, cut_video
+    from temporalpairs.builders.formats import open_annotations
     from temporalpairs.sequences import Sequences
 
-    pieces = [cut_video(video.read()) for video in find_videos(text)]
+    annotations = open_annotations(text)
+    pieces = [cut_video(video.read(), CutOptions.of(annotations)) for video in annotations.videos]
     joined = Sequences.concatenate(pieces)
     np.savez_compressed(data, frames=joined.frames, factors=joined.factors, start=joined.start)
     print(f"{data}: {len(joined.start) - 1} sequences, {len(joined.factors):,} frames")

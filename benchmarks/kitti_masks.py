@@ -26,12 +26,13 @@ from painting import paint_video
 from timing import medians, say, seconds
 from torch.utils.data import DataLoader
 
+from kittimasks import CutOptions, cut_video
 from kittimasks.build import build_kitti_masks
-from kittimasks.card import BUILT, attributes
-from kittimasks.cut import cut_video
-from temporalpairs.builders.formats.mots import find_videos
+from kittimasks.card import attributes
+from temporalpairs.builders import open_annotations
 from temporalpairs.sequences import Sequences
 from temporalpairs.store import read_store, write_store
+from temporalpairs.store.manifest import Edition
 
 FULL_FRAMES = 84_626  # frames of the released dataset: 82,506 pairs of about 2,120 sequences
 PROBE = """
@@ -52,13 +53,14 @@ print(json.dumps({"seconds": seconds, "kept": memory("VmRSS") - before, "peak": 
 
 
 def bench_building(text: Path, videos: int | None, scratch: Path, repeats: int) -> list[Path]:
-    found = find_videos(text)[:videos]
+    annotations = open_annotations(text)
+    found, options = annotations.videos[:videos], CutOptions.of(annotations)
     print(f"painting the instance PNGs of {len(found)} videos …", flush=True)
     folders = [paint_video(video.read(), scratch / "instances") for video in found]
     n = sum(1 for folder in folders for _ in folder.iterdir())
 
     def ours_from_text() -> list[Sequences]:
-        return [cut_video(video.read()) for video in found]
+        return [cut_video(video.read(), options) for video in found]
 
     pngs = scratch / "instances"
     stores = [0]
@@ -85,13 +87,11 @@ def bench_building(text: Path, videos: int | None, scratch: Path, repeats: int) 
 
 
 def bench_memory(text: Path, scratch: Path) -> None:
-    command = [sys.executable, "-m", "temporalpairs.cli.main", "build", "kitti-masks", "--mots", str(text)]
     code = (
-        "import sys; from temporalpairs.cli.main import main; status = main(sys.argv[1:]);"
-        "print(next(int(l.split()[1]) / 1024 for l in open('/proc/self/status') if l.startswith('VmHWM')));"
-        "sys.exit(status)"
+        "import sys; from kittimasks.build import build_kitti_masks; build_kitti_masks(sys.argv[2], sys.argv[1]);"
+        "print(next(int(l.split()[1]) / 1024 for l in open('/proc/self/status') if l.startswith('VmHWM')))"
     )
-    command = [sys.executable, "-c", code, *command[3:], "--out", str(scratch / "memory.zarr")]
+    command = [sys.executable, "-c", code, str(text), str(scratch / "memory.zarr")]
     began = time.perf_counter()
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     print(
@@ -120,12 +120,14 @@ def full_size_store(scratch: Path, name: str) -> Path:
         start=np.concatenate(([0], np.cumsum(lengths))),
         video=np.arange(2120) % 25,
         track=np.arange(2120),
-        window=zeros,
+        crop=zeros,
         first_frame=zeros,
         category=zeros + 2,
     )
     names = [f"{i:04d}" for i in range(25)]
-    facts = attributes(BUILT, videos=names, sources=[], builder={"name": "", "options": {}}, categories={})
+    facts = attributes(
+        Edition("of a benchmark", "MIT"), videos=names, sources=[], builder={"name": "", "options": {}}, categories={}
+    )
     return write_store(scratch / name, sequences, facts)
 
 

@@ -1,2 +1,4 @@
+from .formats import Annotations as Annotations
+from .formats import open_annotations as open_annotations
 from .recipes import build_kitti_masks as build_kitti_masks
 from .recipes import build_natural_sprites as build_natural_sprites

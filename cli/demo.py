@@ -42,10 +42,10 @@ def _demo_masks(out: Path) -> WindowDataset:
     from kittimasks.build import build_kitti_masks
     from kittimasks.card import SYNTHETIC
     from kittimasks.loading import SAMPLE_FOLDER
-    from temporalpairs.builders.formats.mots import find_videos
+    from temporalpairs.builders.formats import open_annotations
 
     print("KITTI Masks")
-    videos = [video.read() for video in find_videos(SAMPLE_FOLDER)]
+    videos = [video.read() for video in open_annotations(SAMPLE_FOLDER).videos]
     masks = sum(len(track) for video in videos for track in video.tracks)
     print(
         f"1. raw sample: {len(videos)} videos of MOTS text with {masks:,} masks (synthetic, shipped with the package)"

@@ -205,8 +205,8 @@ def _build_kitti_masks(options: argparse.Namespace) -> None:
         categories=None if options.categories is None else [_category(c) for c in options.categories],
         min_pixels=options.min_pixels,
         crops=options.crops,
-        drop_extreme_ids=not options.keep_extreme_ids,
-        long_before_hole=not options.short_before_hole,
+        drop_extreme_ids=False if options.keep_extreme_ids else None,
+        long_before_hole=False if options.short_before_hole else None,
     )
     print(_describe(path))
 

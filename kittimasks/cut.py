@@ -1,7 +1,7 @@
 """What KITTI Masks is: mask tracks of a video, shrunk and cut into 64×64 crops, as sequences of consecutive frames.
 
-`cut_video` follows the script that made the released dataset (bethgelab/slow_disentanglement, gen_kitti_masks.py)
-to the bit, its quirks included; `CutOptions` names them and turns off those that are defects.
+`cut_video` with the options that `CutOptions.of` gives for MOTS annotations follows the script that made the released
+dataset (bethgelab/slow_disentanglement, gen_kitti_masks.py) to the bit, its quirks included, which the options name.
 """
 
 from __future__ import annotations
@@ -12,48 +12,14 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from temporalpairs import runlength_kernels as kernels
-from temporalpairs.builders.formats.mots import CAR, IGNORE
+from kittimasks import cut_kernels as kernels
+from kittimasks.cut_options import CutOptions
 from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
-from temporalpairs.sequences import Sequences
+from temporalpairs.sequences import PACKED_BYTES, SIDE, Sequences
 from temporalpairs.tracks import MaskTrack, VideoTracks
 
-SIDE = 64  # pixels of a crop and height of the shrunk image (reference script, --img-size)
-CROPS = 6  # crops side by side (reference script, --n-hor-crops)
-MIN_PIXELS = 30  # frames with fewer mask pixels break a sequence (reference script)
 MIN_FRAMES = 2  # a pair needs two frames
 MIN_FRAMES_BEFORE_HOLE = 3  # what the reference script asks of a piece that a hole ends
-
-
-@dataclass(frozen=True, slots=True)
-class CutOptions:
-    """How tracks are cut; the defaults reproduce the released dataset.
-
-    Attributes:
-        categories: category ids to keep; None follows the reference: all but cars (and, where
-            ``drop_extreme_ids`` is off, all but cars and ignore regions).
-        min_pixels: frames with fewer mask pixels break a sequence.
-        crops: number of crops, spread evenly from the left edge; a single one lies in the middle.
-        drop_extreme_ids: quirk. In each video and crop, drop the lowest pixel value, meant to be the background,
-            and the highest id, meant to be the ignore region. Where a crop shows no ignore region, this drops an
-            object. Off: nothing is dropped by its rank.
-        long_before_hole: quirk. A piece that a hole ends needs three frames, the last piece of a track only two.
-            Off: two frames are always enough.
-    """
-
-    categories: tuple[int, ...] | None = None
-    min_pixels: int = MIN_PIXELS
-    crops: int = CROPS
-    drop_extreme_ids: bool = True
-    long_before_hole: bool = True
-
-    def __post_init__(self) -> None:
-        if self.categories is not None and not self.categories:
-            raise OptionError("categories=() keeps nothing; name at least one category, or None for the default.")
-        if self.min_pixels < 1:
-            raise OptionError(f"min_pixels={self.min_pixels}: an empty mask has no position; give at least 1.")
-        if self.crops < 1:
-            raise OptionError(f"crops={self.crops}: give at least 1.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +49,7 @@ def nearest_source(n_in: int, n_out: int) -> Int64[np.ndarray, "n_out"]:
 
 
 def shrunk_width(height: int, width: int) -> int:
-    """Width in pixels of an image that is shrunk to 64 rows: ⌊width / (height / 64)⌋, in float64 as the reference."""
+    """Return the width of an image shrunk to 64 rows: ⌊width / (height / 64)⌋, in float64 as the reference."""
     return int(width // (height / SIDE))
 
 
@@ -112,28 +78,28 @@ def grid(height: int, width: int, crops: int) -> Grid:
 def cut_video(video: VideoTracks, options: CutOptions | None = None) -> Sequences:
     """Cut the tracks of one video into sequences, in the reference's order: crop, track id, time.
 
-    The masks stay run lengths until the few crops that are kept are drawn.
+    The masks stay run lengths until the few crops that are kept are drawn. Frames are neighbors where their numbers
+    differ by the video's ``frame_step``.
+
+    Args:
+        video: from a reader of raw annotations.
+        options: how to cut; by default `CutOptions` without any quirk.
 
     Returns:
-        Sequences with bit-packed frames [N, 512] and factors float32 [N, 3]: y and x of the mask's center of mass in
-        pixels of the crop, origin top left, and its area in pixels.
+        Sequences with bit-packed frames uint8 [N, 512] and factors float32 [N, 3]: y and x of the mask's center of mass
+        in pixels of the crop, origin top left, and its area in pixels.
 
     Raises:
-        RawDataError: the video's images are higher than wide.
+        RawDataError: an image is higher than wide.
         MaskFormatError: a mask's runs go beyond its image, which no reader lets through.
     """
     options = options or CutOptions()
     if not video.tracks:
         return _empty()
     masks = _flatten(video.tracks)
-    try:
-        sums = _measure(masks, options.crops)
-    except OptionError as error:
-        raise RawDataError(
-            video.sources[0].name, str(error), "landscape images", remedy="Leave this video out, or turn its images."
-        ) from error
-    mask, crop = _visible(masks, sums, video.length, options)
-    keep, start = _pieces(masks, mask, crop, sums, options)
+    sums = _measure(video, masks, options)
+    mask, crop = _visible(video, masks, sums, options)
+    keep, start = _pieces(video, masks, mask, crop, sums, options)
     mask, crop = mask[keep], crop[keep]
     area, rows, columns = np.moveaxis(sums[mask, crop], -1, 0)
     first = start[:-1]
@@ -175,21 +141,26 @@ def _flatten(tracks: tuple[MaskTrack, ...]) -> _Masks:
     )
 
 
-def _by_size(sizes: np.ndarray, crops: int) -> list[tuple[int, Grid, np.ndarray]]:
-    """Group masks by the size of their image: its height, its grid, and the masks."""
+def _by_size(sizes: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
+    """Group masks by the size of their image: height, width, and the masks."""
     unique, inverse = np.unique(sizes, axis=0, return_inverse=True)
-    return [
-        (int(height), grid(int(height), int(width), crops), np.flatnonzero(inverse == i))
-        for i, (height, width) in enumerate(unique)
-    ]
+    return [(height, width, np.flatnonzero(inverse == i)) for i, (height, width) in enumerate(unique.tolist())]
 
 
-def _measure(masks: _Masks, crops: int) -> Int64[np.ndarray, "masks crops 3"]:
+def _measure(video: VideoTracks, masks: _Masks, options: CutOptions) -> Int64[np.ndarray, "masks crops 3"]:
     """Area, sum of rows and sum of columns of every mask in every crop."""
-    sums = np.zeros((len(masks.frame), crops, 3), np.int64)
-    for height, where, which in _by_size(masks.sizes, crops):
+    sums = np.zeros((len(masks.frame), options.crops, 3), np.int64)
+    for height, width, which in _by_size(masks.sizes):
+        try:
+            where = grid(height, width, options.crops)
+        except OptionError as error:
+            path = video.path or video.name
+            place = f"frame {masks.frame[which].min()}"
+            remedy = "Leave this video out, or turn its images."
+            raise RawDataError(path, str(error), "landscape images", place=place, remedy=remedy) from error
+        lefts = where.lefts if options.repeats_crops else np.unique(where.lefts)
         beyond = kernels.measure_crops(
-            masks.counts, masks.offsets, which, height, where.first_row, where.first_column, where.lefts, SIDE, sums
+            masks.counts, masks.offsets, which, height, where.first_row, where.first_column, lefts, SIDE, sums
         )
         if beyond >= 0:
             raise MaskFormatError(
@@ -198,31 +169,41 @@ def _measure(masks: _Masks, crops: int) -> Int64[np.ndarray, "masks crops 3"]:
     return sums
 
 
-def _visible(masks: _Masks, sums: np.ndarray, length: int, options: CutOptions) -> tuple[np.ndarray, np.ndarray]:
+def _visible(video: VideoTracks, masks: _Masks, sums: np.ndarray, options: CutOptions) -> tuple[np.ndarray, np.ndarray]:
     """Return (mask, crop) of all that is seen of the wanted objects, in the order crop, track, frame."""
     crop, mask = np.nonzero(sums[:, :, 0].T)
-    wanted = np.ones(len(mask), np.bool_)
-    if options.drop_extreme_ids:
-        for k in range(options.crops):
-            here = crop == k
-            ids = masks.track[mask[here]]
-            if ids.size:
-                wanted[here] &= ids != ids.max()
-                # Masks of a frame are disjoint, so this many pixels leave no background in any frame of the crop.
-                if sums[:, k, 0].sum() >= length * SIDE * SIDE:
-                    wanted[here] &= ids != ids.min()
     category = masks.category[mask]
     if options.categories is not None:
-        wanted &= np.isin(category, options.categories)
+        wanted = np.isin(category, list(options.categories))
     else:
-        wanted &= category != CAR
-        if not options.drop_extreme_ids:
-            wanted &= category != IGNORE
+        wanted = ~np.isin(category, list(options.left_out))
+    if not options.drop_extreme_ids:
+        wanted &= ~np.isin(category, list(options.not_objects))
+        return mask[wanted], crop[wanted]
+    for k in np.unique(crop).tolist():
+        here = crop == k
+        ids = masks.track[mask[here]]
+        wanted[here] &= ids != ids.max()
+        if _hide_background(video, masks, mask[here], k, sums, options):
+            wanted[here] &= ids != ids.min()
     return mask[wanted], crop[wanted]
 
 
+def _hide_background(
+    video: VideoTracks, masks: _Masks, mask: np.ndarray, crop: int, sums: np.ndarray, options: CutOptions
+) -> bool:
+    """Tell whether the masks that a crop shows leave no background in any frame of the video."""
+    if video.open_end or sums[mask, crop, 0].sum() < video.length * SIDE * SIDE:
+        return False
+    # So many pixels may still leave background, as masks of some sources overlap: look at their union.
+    mask = mask[np.argsort(masks.frame[mask])]
+    drawn = _draw(masks, mask, np.full(len(mask), crop), options.crops)
+    union = np.bitwise_or.reduceat(drawn, np.flatnonzero(np.diff(masks.frame[mask], prepend=-1)))
+    return len(union) >= video.length and bool(np.all(union == 0xFF))
+
+
 def _pieces(
-    masks: _Masks, mask: np.ndarray, crop: np.ndarray, sums: np.ndarray, options: CutOptions
+    video: VideoTracks, masks: _Masks, mask: np.ndarray, crop: np.ndarray, sums: np.ndarray, options: CutOptions
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the sequences among what is visible: which entries belong to one, and where each begins among those."""
     track, frame = masks.track[mask], masks.frame[mask]
@@ -231,7 +212,7 @@ def _pieces(
     last_seen = np.repeat(frame[last_of_track], np.diff(last_of_track, prepend=-1))
     large = np.flatnonzero(sums[mask, crop, 0] >= options.min_pixels)
     track, frame, crop, last_seen = track[large], frame[large], crop[large], last_seen[large]
-    borders = np.flatnonzero(_differs(track, crop, frame - np.arange(len(frame))))
+    borders = np.flatnonzero(_differs(track, crop, frame - video.frame_step * np.arange(len(frame))))
     lengths = np.diff(borders)
     if not lengths.size:
         return large, np.zeros(1, np.int64)
@@ -252,8 +233,9 @@ def _differs(*columns: np.ndarray) -> np.ndarray:
 
 
 def _draw(masks: _Masks, mask: np.ndarray, crop: np.ndarray, crops: int) -> UInt8[np.ndarray, "rows 512"]:
-    packed = np.zeros((len(mask), SIDE * SIDE // 8), np.uint8)
-    for height, where, rows in _by_size(masks.sizes[mask], crops):
+    packed = np.zeros((len(mask), PACKED_BYTES), np.uint8)
+    for height, width, rows in _by_size(masks.sizes[mask]):
+        where = grid(height, width, crops)
         kernels.pack_crops(
             masks.counts,
             masks.offsets,
@@ -272,7 +254,7 @@ def _draw(masks: _Masks, mask: np.ndarray, crop: np.ndarray, crops: int) -> UInt
 def _empty() -> Sequences:
     none = np.zeros(0, np.int64)
     return Sequences(
-        frames=np.zeros((0, SIDE * SIDE // 8), np.uint8),
+        frames=np.zeros((0, PACKED_BYTES), np.uint8),
         factors=np.zeros((0, 3), np.float32),
         start=np.zeros(1, np.int64),
         video=none,

@@ -24,6 +24,12 @@ def _restored(kind: type[TemporalPairsError], args: tuple[Any, ...], state: dict
     return error
 
 
+def printable(path: str | Path) -> str:
+    """Write a path as it is, or quoted with escapes where a terminal would act on its characters."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)
+
+
 class OptionError(TemporalPairsError, ValueError):
     """An argument has a value that does not fit; the text names the value and those that would."""
 
@@ -40,7 +46,7 @@ class RawDataError(TemporalPairsError):
     """
 
     def __init__(self, path: str | Path, found: str, expected: str, *, place: str = "", remedy: str = "") -> None:
-        where = f"{path}, {place}" if place else f"{path}"
+        where = f"{printable(path)}, {place}" if place else printable(path)
         remedy = remedy or "Mend the file or fetch it again from its publisher."
         super().__init__(f"{where}: {found}.\n  Expected {expected}. {remedy}")
         self.path = Path(path)

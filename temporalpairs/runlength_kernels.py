@@ -1,4 +1,4 @@
-"""Compiled loops over run-length encoded masks; called by `runlength`, `mots` and `kittimasks.cut`, never by users.
+"""Compiled loops over run-length encoded masks; called by `runlength`, `tracks` and the readers, never by users.
 
 Every kernel is single-threaded, releases the GIL (so threads run them side by side) and is cached on disk after
 its first compilation. Runs are those of COCO: column-major, background first.
@@ -12,74 +12,15 @@ import numpy as np
 from numba import njit
 
 OK = 0
-BAD_FIELDS = 1
-BAD_NUMBER = 2
-BAD_CHARACTER = 3
-CUT_SHORT = 4
-NEGATIVE_RUN = 5
-WRONG_TOTAL = 6
-TOO_LARGE = 7
+BAD_CHARACTER = 1
+CUT_SHORT = 2
+NEGATIVE_RUN = 3
+WRONG_TOTAL = 4
+TOO_LARGE = 5
 
 MAX_PIXELS = 2**31 - 1  # of an image: its runs, and differences of runs, then fit what is set aside for them
 
-_MAX_DIGITS = 9  # a number of 9 digits fits 32 bits with room to spare
 _MAX_GROUPS = 7  # 7 groups of 5 bits hold any run of an image of MAX_PIXELS, and its negative delta
-_FIELDS = 5  # frame, id, class, height, width; the run lengths follow
-
-
-@njit(cache=True, nogil=True)
-def parse_mots_lines(text: Any, numbers: Any, spans: Any, line_numbers: Any) -> tuple[int, int, int]:
-    """Split MOTS text into its five numbers and the place of its run-length string, line by line.
-
-    Args:
-        text: uint8 [bytes], the file.
-        numbers: int64 [lines, 5], filled with frame, id, class, height, width.
-        spans: int64 [lines, 2], filled with start and end of the run-length string.
-        line_numbers: int64 [lines], filled with the line's number in the file, from 1.
-
-    Returns:
-        Number of masks, status, and the number of the offending line if the status is not OK.
-    """
-    n = 0
-    line = 0
-    position = 0
-    end = text.size
-    while position < end:
-        line += 1
-        stop = position
-        while stop < end and text[stop] != 10:
-            stop += 1
-        cursor = position
-        field = 0
-        while True:
-            while cursor < stop and (text[cursor] == 32 or text[cursor] == 9 or text[cursor] == 13):
-                cursor += 1
-            if cursor >= stop:
-                break
-            token = cursor
-            while cursor < stop and text[cursor] != 32 and text[cursor] != 9 and text[cursor] != 13:
-                cursor += 1
-            if field < _FIELDS:
-                if cursor - token > _MAX_DIGITS:
-                    return n, BAD_NUMBER, line
-                value: Any = 0
-                for i in range(token, cursor):
-                    digit = np.int64(text[i]) - 48
-                    if digit < 0 or digit > 9:
-                        return n, BAD_NUMBER, line
-                    value = value * 10 + digit
-                numbers[n, field] = value
-            elif field == _FIELDS:
-                spans[n, 0] = token
-                spans[n, 1] = cursor
-            field += 1
-        if field == _FIELDS + 1:
-            line_numbers[n] = line
-            n += 1
-        elif field != 0:
-            return n, BAD_FIELDS, line
-        position = stop + 1
-    return n, OK, 0
 
 
 @njit(cache=True, nogil=True)
@@ -176,59 +117,6 @@ def gather_runs(counts: Any, offsets: Any, order: Any, out_counts: Any, out_offs
 
 
 @njit(cache=True, nogil=True)
-def unfilter_png(rows: Any, labels: Any) -> int:
-    """Undo the row filters of a 16-bit grayscale PNG (https://www.w3.org/TR/png-3, section 9).
-
-    Args:
-        rows: uint8 [h · (1 + 2 w)], the inflated rows: a filter type, then two bytes a pixel, the high one first.
-        labels: uint16 [h, w], filled.
-
-    Returns:
-        The first row with an unknown filter type, or -1.
-    """
-    height, width = labels.shape
-    stride = 2 * width
-    above = np.zeros(stride, np.uint8)
-    row = np.empty(stride, np.uint8)
-    for y in range(height):
-        start = y * (stride + 1)
-        kind = rows[start]
-        filtered = rows[start + 1 : start + 1 + stride]
-        if kind == 0:
-            row[:] = filtered
-        elif kind == 1:
-            row[:2] = filtered[:2]
-            for i in range(2, stride):
-                row[i] = filtered[i] + row[i - 2]
-        elif kind == 2:
-            for i in range(stride):
-                row[i] = filtered[i] + above[i]
-        elif kind == 3:
-            for i in range(2):
-                row[i] = filtered[i] + (above[i] >> 1)
-            for i in range(2, stride):
-                row[i] = filtered[i] + ((np.int64(row[i - 2]) + np.int64(above[i])) >> 1)
-        elif kind == 4:
-            for i in range(2):
-                row[i] = filtered[i] + above[i]
-            for i in range(2, stride):
-                left, up, corner = np.int64(row[i - 2]), np.int64(above[i]), np.int64(above[i - 2])
-                to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
-                if to_left <= to_up and to_left <= to_corner:
-                    row[i] = filtered[i] + left
-                elif to_up <= to_corner:
-                    row[i] = filtered[i] + up
-                else:
-                    row[i] = filtered[i] + corner
-        else:
-            return y
-        for x in range(width):
-            labels[y, x] = (np.uint16(row[2 * x]) << 8) | row[2 * x + 1]
-        above, row = row, above
-    return -1
-
-
-@njit(cache=True, nogil=True)
 def label_runs(labels: Any, ids: Any, starts: Any, stops: Any) -> int:
     """Find the column-major runs of equal, non-zero labels in an image.
 
@@ -270,112 +158,3 @@ def label_runs(labels: Any, ids: Any, starts: Any, stops: Any) -> int:
     if last != 0 and n <= ids.size:
         stops[n - 1] = height * width
     return n
-
-
-@njit(cache=True, nogil=True)
-def measure_crops(
-    counts: Any,
-    offsets: Any,
-    which: Any,
-    height: int,
-    first_row: Any,
-    first_column: Any,
-    lefts: Any,
-    side: int,
-    sums: Any,
-) -> int:
-    """Measure masks in crops of the shrunk image, without decoding them.
-
-    Args:
-        counts: uint32 [runs].
-        offsets: int64 [masks + 1].
-        which: int64 [m], the masks to measure, all of one image size.
-        height: rows of the full image.
-        first_row: int64 [height + 1]; rows [a, b) of the full image hold the shrunk rows [first_row[a], first_row[b]).
-        first_column: int64 [width + 1], likewise for columns.
-        lefts: int64 [crops], first column of each crop in the shrunk image.
-        side: columns of a crop.
-        sums: int64 [masks, crops, 3], filled with area, sum of rows, sum of columns.
-
-    Returns:
-        The first mask whose runs go beyond the image, or -1.
-    """
-    pixels = height * (first_column.size - 1)
-    for i in which:
-        pixel: Any = np.int64(0)
-        for j in range(offsets[i], offsets[i + 1]):
-            stop = pixel + np.int64(counts[j])
-            if stop > pixels:
-                return int(i)
-            if (j - offsets[i]) & 1 == 0:
-                pixel = stop
-                continue
-            column = pixel // height
-            top = pixel - column * height
-            while pixel < stop:
-                bottom = min(height, top + stop - pixel)
-                low = first_row[top]
-                high = first_row[bottom]
-                if high > low:
-                    n = high - low
-                    rows = (low + high - 1) * n // 2
-                    for x in range(first_column[column], first_column[column + 1]):
-                        for k in range(lefts.size):
-                            if 0 <= x - lefts[k] < side:
-                                sums[i, k, 0] += n
-                                sums[i, k, 1] += rows
-                                sums[i, k, 2] += (x - lefts[k]) * n
-                pixel += bottom - top
-                top = 0
-                column += 1
-    return -1
-
-
-@njit(cache=True, nogil=True)
-def pack_crops(
-    counts: Any,
-    offsets: Any,
-    masks: Any,
-    rows: Any,
-    height: int,
-    first_row: Any,
-    first_column: Any,
-    lefts: Any,
-    side: int,
-    packed: Any,
-) -> None:
-    """Draw masks into crops of the shrunk image, eight pixels a byte (row-major, highest bit first).
-
-    Args:
-        counts: uint32 [runs].
-        offsets: int64 [masks + 1].
-        masks: int64 [n], the mask to draw.
-        rows: int64 [n], the row of ``packed`` to draw it into.
-        height: rows of the full image.
-        first_row: as for `measure_crops`.
-        first_column: likewise.
-        lefts: int64 [n], first column of the crop of each.
-        side: columns of a crop, a multiple of 8.
-        packed: uint8 [rows, side² / 8], zero before.
-    """
-    stride = side // 8
-    for n in range(masks.size):
-        i = masks[n]
-        pixel: Any = np.int64(0)
-        for j in range(offsets[i], offsets[i + 1]):
-            stop = pixel + np.int64(counts[j])
-            if (j - offsets[i]) & 1 == 0:
-                pixel = stop
-                continue
-            column = pixel // height
-            top = pixel - column * height
-            while pixel < stop:
-                bottom = min(height, top + stop - pixel)
-                for x in range(first_column[column] - lefts[n], first_column[column + 1] - lefts[n]):
-                    if 0 <= x < side:
-                        bit = np.uint8(0x80 >> (x & 7))
-                        for y in range(first_row[top], first_row[bottom]):
-                            packed[rows[n], y * stride + (x >> 3)] |= bit
-                pixel += bottom - top
-                top = 0
-                column += 1

@@ -1,4 +1,8 @@
-"""What every reader yields: one object of one video, as run lengths frame by frame."""
+"""What every reader yields: the objects of a video, each as run lengths frame by frame.
+
+A reader collects the masks of a video as run lengths and lets `group_tracks` sort them into tracks; one whose images
+have an object's id in every pixel gives these to `tracks_of_labels`.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int64, UInt32
+from jaxtyping import Int64, UInt, UInt32
 
 from temporalpairs import runlength_kernels as kernels
-from temporalpairs.runlength import RunLengths
+from temporalpairs.runlength import RunLengths, encode_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,9 +76,12 @@ class VideoTracks:
         name: the video's name.
         tracks: its tracks, in ascending order of their ids.
         sources: the files that they were read from.
-        length: annotated frames that the video is known to have, those without any mask included.
+        length: annotated frames that the video is known to have, those without any mask included: numbers
+            ``first_frame``, ``first_frame + frame_step`` and so on.
         first_frame: number of the first of them.
         frame_step: by how much the numbers of neighboring annotated frames differ; 5 where every fifth is annotated.
+        open_end: whether more frames without any mask may follow, because the source does not tell (MOTS text).
+        path: the file or folder that the video was read from, for the text of errors.
     """
 
     name: str
@@ -82,6 +90,8 @@ class VideoTracks:
     length: int
     first_frame: int = 0
     frame_step: int = 1
+    open_end: bool = False
+    path: Path | None = None
 
 
 def group_tracks(
@@ -96,9 +106,12 @@ def group_tracks(
     Args:
         video: name of the video.
         numbers: frame, track id and category of each mask, in any order; no track has two masks in a frame.
-        sizes: height and width of each mask's image.
-        counts: run lengths of all masks.
-        offsets: where each mask's runs begin.
+        sizes: height and width in pixels of each mask's image.
+        counts: run lengths of all masks, one after the other.
+        offsets: where the runs of each mask begin, and the number of all runs.
+
+    Returns:
+        The tracks in ascending order of their ids, each with its frames in ascending order.
     """
     if not len(numbers):
         return ()
@@ -119,4 +132,35 @@ def group_tracks(
             offsets=sorted_offsets[first : stop + 1] - sorted_offsets[first],
         )
         for first, stop in pairwise(borders)
+    )
+
+
+def tracks_of_labels(
+    video: str, images: Iterable[tuple[int, UInt[np.ndarray, "height width"]]], category_of: Callable[[int], int]
+) -> tuple[MaskTrack, ...]:
+    """Sort the masks of label images into tracks: a pixel holds the id of its object, 0 is background.
+
+    Args:
+        video: name of the video.
+        images: number and pixels of each frame, each number once; an iterator is read image by image.
+        category_of: gives the category id of an object's id.
+
+    Returns:
+        The tracks in ascending order of their ids, each with its frames in ascending order.
+    """
+    numbers: list[tuple[int, int, int]] = []
+    sizes: list[tuple[int, ...]] = []
+    counts, lengths = [np.empty(0, np.uint32)], [np.zeros(1, np.int64)]
+    for frame, labels in images:
+        ids, runs, offsets = encode_labels(labels)
+        numbers += [(frame, i, category_of(i)) for i in ids.tolist()]
+        sizes += [labels.shape] * len(ids)
+        counts.append(runs)
+        lengths.append(np.diff(offsets))
+    return group_tracks(
+        video,
+        np.array(numbers, np.int64).reshape(-1, 3),
+        np.array(sizes, np.int64).reshape(-1, 2),
+        np.concatenate(counts),
+        np.cumsum(np.concatenate(lengths)),
     )

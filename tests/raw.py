@@ -18,6 +18,7 @@ Video = Sequence[np.ndarray]
 
 SHARED = Path(__file__).parents[2] / "shared"
 REAL_TEXT = SHARED / "data" / "kitti_mots" / "instances_txt"
+REAL_DIGESTS = SHARED / "reference" / "kitti_masks_digests.npz"
 REAL_RESULT = SHARED / "reference" / "kitti_masks_0000-0016.npz"
 ABSENT = f"the real annotations are not at {SHARED}"
 

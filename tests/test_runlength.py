@@ -205,9 +205,10 @@ def random_strings(count: int) -> list[bytes]:
     return strings
 
 
-def test_ten_thousand_random_strings_are_refused_or_are_masks():
+@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_random_strings_are_refused_or_are_masks(count):
     accepted = 0
-    for data in random_strings(10_000):
+    for data in random_strings(count):
         try:
             counts, _ = decode_strings(np.frombuffer(data, np.uint8), np.array([[0, len(data)]]), np.array([42]))
         except MaskFormatError:
@@ -215,9 +216,10 @@ def test_ten_thousand_random_strings_are_refused_or_are_masks():
         accepted += 1
         assert counts.tolist() == runs_of(data.decode())
         assert counts.sum() == 42
-    assert 100 < accepted < 9_000  # both ways were taken
+    assert count / 100 < accepted < 0.9 * count  # both ways were taken
 
 
+@pytest.mark.slow
 def test_no_kernel_reaches_outside_its_arrays(tmp_path):
     script = f"""
 import sys
@@ -225,7 +227,7 @@ import numpy as np
 from numba import njit
 
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from kittimasks.cut import CutOptions, cut_video
+from kittimasks import CutOptions, cut_video
 from raw import lines_of, random_video
 from temporalpairs import runlength_kernels as kernels
 from temporalpairs.errors import MaskFormatError, RawDataError

@@ -11,7 +11,9 @@ Both recipes, the command line, provenance and error texts follow from the regis
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -75,44 +77,70 @@ class Annotations:
     reader: str = ""
 
 
-def open_annotations(paths: str | Path | Sequence[str | Path], reader: str | None = None) -> Annotations:
+def open_annotations(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Annotations, reader: str | None = None
+) -> Annotations:
     """Open raw annotations: find the videos at one path or several, without reading their masks.
 
     Args:
         paths: one path of annotations or several of one format, in the order in which their videos enter a store.
+            Annotations that are open already are returned as they are.
         reader: name of the raw format, one of `READERS`; by default it is recognized from what lies at the paths.
 
     Raises:
-        OptionError: no path was given, ``reader`` is unknown, or the paths are of different formats.
+        OptionError: no path was given, ``reader`` is unknown, the paths are of different formats, or a video was found
+            twice.
         RawDataError: nothing lies at a path, no reader recognizes it, or its reader cannot use it.
+
+    Example:
+        ```python
+        from temporalpairs.builders import open_annotations
+
+        annotations = open_annotations("instances_txt")
+        print(annotations.reader, len(annotations.videos), annotations.categories)
+        tracks = annotations.videos[0].read().tracks
+        ```
     """
-    listed = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
-    if not listed:
-        raise OptionError("No path of annotations was given; give at least one.")
+    if isinstance(paths, Annotations):
+        if reader is not None:
+            raise OptionError(f"reader={reader!r}: the annotations are open already. Leave it out.")
+        return paths
+    listed = _listed(paths)
+    for path in listed:
+        if not path.exists():
+            raise RawDataError(path, "there is nothing here", "annotations", remedy="Check the path.")
     if reader is None:
         found = {path: _recognize(path) for path in listed}
-        names = set(found.values())
-        if len(names) > 1:
+        if len(set(found.values())) > 1:
             told = ", ".join(f"{path} is {name}" for path, name in found.items())
             raise OptionError(f"The annotations are of different formats ({told}). Build one store of each format.")
-        reader = names.pop()
+        reader = found[listed[0]]
     annotations: Annotations = _module(reader).open(listed)
     return replace(annotations, reader=reader)
 
 
+def _listed(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+    try:
+        listed = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    except TypeError as error:
+        raise OptionError(f"annotations={paths!r} is neither a path nor several. Give a str or a Path.") from error
+    if not listed:
+        raise OptionError("No path of annotations was given; give at least one.")
+    return listed
+
+
 def _module(reader: str) -> ModuleType:
-    if reader not in READERS:
+    if str(reader) not in READERS:  # a list, which has no hash, is as unknown as any word
         raise OptionError(f"reader={reader!r} is unknown; the readers are {', '.join(READERS)}.")
     return import_module(READERS[reader])
 
 
 def _recognize(path: Path) -> str:
-    if not path.exists():
-        raise RawDataError(path, "there is nothing here", "annotations", remedy="Check the path.")
+    if not (path.is_file() or path.is_dir()):
+        raise OptionError(f"{path} is a pipe, which is read only once. Name its format: reader={' or '.join(READERS)}.")
     for name in READERS:
         if _module(name).looks_like(path):
             return name
     layouts = "\n".join(f"  {name}:\n{_module(name).LAYOUTS}" for name in READERS)
-    raise RawDataError(
-        path, "no reader recognizes what lies here", f"one of\n{layouts}\n ", remedy="Check the path, or name a reader."
-    )
+    remedy = "Unpack it first." if zipfile.is_zipfile(path) else "Check the path, or name a reader."
+    raise RawDataError(path, "no reader recognizes what lies here", f"one of\n{layouts}\n ", remedy=remedy)

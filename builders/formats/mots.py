@@ -1,37 +1,48 @@
-"""Readers of MOTS annotations: KITTI MOTS and MOTSChallenge, as text or as instance PNGs.
+"""MOTS annotations as text or as instance PNGs: KITTI MOTS, MOTSChallenge, and tools that write the same.
 
-`find_videos` looks at what lies at a path and returns the videos there; each one's ``read()`` gives `VideoTracks`.
-Formats: https://www.vision.rwth-aachen.de/page/mots, section "Annotation Format": ids are class · 1000 + instance,
-class 1 car, 2 pedestrian, 10 ignore region.
+An id is class · 1000 + instance; class 1 is car, 2 pedestrian, 10 ignore region
+(https://www.vision.rwth-aachen.de/page/mots, section "Annotation Format"). Variants that are read too: exports of CVAT
+and Datumaro, whose ``labels.txt`` names class 1 in its first line, class 2 in its second; RobMOTS, with a score behind
+the class; MOTSynth, with several lines of a crowd in a frame; KITTI-360, with ten digits in the name of a frame.
 """
 
 from __future__ import annotations
 
+import codecs
 import configparser
-import hashlib
+import gzip
 import re
-import warnings
-from dataclasses import dataclass, replace
-from itertools import pairwise
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from temporalpairs import runlength_kernels as kernels
-from temporalpairs.builders.formats.instance_png import decode_labels
-from temporalpairs.errors import DatasetWarning, MaskFormatError, OptionError, RawDataError
-from temporalpairs.runlength import decode_strings, encode_labels
-from temporalpairs.tracks import SourceFile, VideoTracks, group_tracks
+from temporalpairs.builders.formats import Annotations
+from temporalpairs.builders.formats.reading import (
+    LABELS,
+    child,
+    decode_png,
+    entries,
+    first_numbered_png,
+    join_videos,
+    read_file,
+    read_label_images,
+    warn_of_left_out,
+)
+from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
+from temporalpairs.runlength import RunLengths, decode_strings
+from temporalpairs.runlength_kernels import MAX_PIXELS
+from temporalpairs.tracks import VideoTracks, group_tracks
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+LAYOUTS = """\
+    0000.txt                    one video of text, also .txt.gz; where text and PNGs lie side by side, text is read
+    instances_txt/0000.txt …    a folder of them
+    instances/0000/000000.png … instance PNGs (16-bit), a video's folder of them or a folder of such folders
+    MOTS20-02/gt/gt.txt         a sequence of MOTSChallenge, or a folder of them
+    a folder that holds instances_txt/, instances/, train/, val/, test/ or default/"""
 
-CAR, PEDESTRIAN, IGNORE = 1, 2, 10
-CATEGORIES = {"car": CAR, "pedestrian": PEDESTRIAN, "ignore": IGNORE}
-INSTANCES_PER_CLASS = 1000
-
-LICENSE = "CC BY-NC-SA 3.0 (that of the KITTI MOTS and MOTSChallenge annotations)"
+LICENSE = "that of the annotations; KITTI MOTS and MOTSChallenge: CC BY-NC-SA 3.0"
 CITATION = """\
 @inproceedings{voigtlaender2019mots,
   title     = {{MOTS}: Multi-Object Tracking and Segmentation},
@@ -42,24 +53,23 @@ CITATION = """\
 }
 """
 
-_MAX_DIGITS = 9  # of a frame number, in a line as in the name of an image
+_CAR, _IGNORE = 1, 10
+_CATEGORIES = {_CAR: "car", 2: "pedestrian", _IGNORE: "ignore"}
+_IGNORE_ID = 10_000  # of ignore regions and crowds, whatever class a line states (MOTSynth: the crowd's own)
+_INSTANCES_PER_CLASS = 1000
+_DIGITS = 9  # of a number in a line; leading zeros do not count
 
-_LINE = "six fields: frame id class_id height width rle"
-_LAYOUTS = """one of
-    0000.txt                    one video of KITTI MOTS text
-    instances_txt/0000.txt …    KITTI MOTS text
-    instances/0000/000000.png … instance PNGs (16-bit), or one video's folder of them
-    MOTS20-02/gt/gt.txt         MOTSChallenge, one video or a folder of them
-    a folder that holds instances_txt/, instances/ or train/"""
-
-
-@dataclass(frozen=True, slots=True)
-class VideoInfo:
-    """What a MOTSChallenge ``seqinfo.ini`` says: number of frames, height and width in pixels."""
-
-    length: int
-    height: int
-    width: int
+_LINE = "six fields: frame id class_id height width rle (RobMOTS: a score behind class_id)"
+_IMAGE = "a 16-bit grayscale PNG whose pixels are instance ids"
+_COMPANIONS = (LABELS, "images")  # what CVAT writes beside the annotations
+_INNER = ("instances_txt", "instances", "train", "val", "test", "default")  # folders to look into
+_TEXT_NAME = re.compile(r"(.+)\.txt(\.gz)?", re.IGNORECASE | re.DOTALL)
+_VIDEO_NAME = re.compile(r"[0-9]+|MOTS20-.*", re.IGNORECASE)  # text of this name is a video, whatever is in it
+_NUMBER = re.compile(rb"0*[0-9]{1,%d}" % _DIGITS)
+_SCORE = re.compile(rb"[-+.0-9eE]+")
+_FIRST_LINE = re.compile(rb"\s*([0-9]+\s+){3}([-+.0-9eE]+\s+)?([0-9]+\s+){2}\S")
+_HEAD_BYTES = 65_536  # of a text, which tell whether it is of this format
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +78,17 @@ class TextVideo:
 
     Attributes:
         name: the video's name.
-        path: the text file.
+        path: the text file, which may be compressed by gzip.
         root: the folder that source names are relative to.
-        first_frame: the lowest frame number there can be; KITTI MOTS counts from 0, MOTSChallenge from 1.
-        info: the contents of a ``seqinfo.ini`` beside it, if there is one.
+        first_frame: number of the first frame, unless the text has a lower one; MOTSChallenge counts from 1.
+        info: number of frames, height and width in pixels that a ``seqinfo.ini`` states, if there is one.
     """
 
     name: str
     path: Path
     root: Path
     first_frame: int = 0
-    info: VideoInfo | None = None
+    info: tuple[int, int, int] | None = None
 
     def read(self) -> VideoTracks:
         """Read and check all lines.
@@ -86,93 +96,92 @@ class TextVideo:
         Raises:
             RawDataError: the file is missing, malformed or contradicts itself; the text names the line.
         """
-        data = _read_bytes(self.path)
-        text = np.frombuffer(data, np.uint8)
-        lines = data.count(b"\n") + 1
-        numbers = np.empty((lines, 5), np.int64)
-        spans = np.empty((lines, 2), np.int64)
-        line_numbers = np.empty(lines, np.int64)
-        n, status, bad_line = kernels.parse_mots_lines(text, numbers, spans, line_numbers)
-        if status != kernels.OK:
-            raise self._malformed_line(data, bad_line)
-        numbers, spans, line_numbers = numbers[:n], spans[:n], line_numbers[:n]
-        self._check(numbers, line_numbers)
+        data, source = read_file(self.path, self.root)
+        numbers, strings, lines = self._parse(_plain_text(self.path, data))
+        first = min(self.first_frame, int(numbers[:, 0].min(initial=self.first_frame)))
+        self._check(numbers, lines, first)
+        ends = np.cumsum([0, *map(len, strings)])
+        spans = np.stack([ends[:-1], ends[1:]], axis=1)
         try:
-            counts, offsets = decode_strings(text, spans, numbers[:, 3] * numbers[:, 4])
+            counts, offsets = decode_strings(
+                np.frombuffer(b"".join(strings), np.uint8), spans, numbers[:, 3] * numbers[:, 4]
+            )
         except MaskFormatError as error:
             height, width = numbers[error.index, 3:]
-            raise RawDataError(
-                self.path,
-                str(error),
-                f"a COCO compressed run-length string of {height} × {width} pixels",
-                place=f"line {line_numbers[error.index]}",
-            ) from error
+            expected = f"a COCO compressed run-length string of {height} × {width} pixels"
+            raise RawDataError(self.path, str(error), expected, place=f"line {lines[error.index]}") from error
+        numbers, counts, offsets = _join_regions(numbers, counts, offsets)
         tracks = group_tracks(self.name, numbers[:, :3], numbers[:, 3:], counts, offsets)
         # Without a seqinfo.ini, frames behind the last annotated one leave no trace in the text.
-        last_frame = int(numbers[:, 0].max(initial=self.first_frame - 1))
-        length = self.info.length if self.info else last_frame + 1 - self.first_frame
-        return VideoTracks(self.name, tracks, (_source(self.path, data, self.root),), length)
+        length = self.info[0] if self.info else int(numbers[:, 0].max(initial=first - 1)) + 1 - first
+        return VideoTracks(
+            self.name, tracks, (source,), length, first_frame=first, open_end=self.info is None, path=self.path
+        )
 
-    def _malformed_line(self, data: bytes, line: int) -> RawDataError:
-        fields = re.findall(rb"[^ \t\r]+", data.split(b"\n")[line - 1])
-        if len(fields) != 6:
-            found = f"{len(fields)} fields" if len(fields) > 1 else "1 field"
-        else:
-            wrong = next((f for f in fields[:5] if not (f.isdigit() and len(f) <= _MAX_DIGITS)), fields[0])
-            found = f"{wrong[:40].decode('utf-8', 'replace')!r} is not a number of at most {_MAX_DIGITS} digits"
-        return RawDataError(self.path, found, _LINE, place=f"line {line}")
+    def _parse(self, text: bytes) -> tuple[np.ndarray, list[bytes], list[int]]:
+        """Split lines into frame, id, class, height and width, the run-length string, and the line's number."""
+        rows, lines = [], []
+        for number, line in enumerate(text.split(b"\n"), 1):
+            fields = line.split()
+            if len(fields) == 7 and _SCORE.fullmatch(fields[3]):
+                del fields[3]
+            if len(fields) == 6:
+                rows.append(fields)
+                lines.append(number)
+            elif fields:
+                found = f"{len(fields)} fields" if len(fields) > 1 else "1 field"
+                raise RawDataError(self.path, found, _LINE, place=f"line {number}")
+        words = [word for fields in rows for word in fields[:5]]
+        bad = next((i for i, word in enumerate(words) if not _NUMBER.fullmatch(word)), None)
+        if bad is not None:
+            found = f"{words[bad][:40].decode('utf-8', 'replace')!r} is not a number of at most {_DIGITS} digits"
+            raise RawDataError(self.path, found, _LINE, place=f"line {lines[bad // 5]}")
+        numbers = np.array(list(map(int, words)), np.int64).reshape(-1, 5)
+        numbers[numbers[:, 1] == _IGNORE_ID, 2] = _IGNORE
+        return numbers, [fields[5] for fields in rows], lines
 
-    def _check(self, numbers: np.ndarray, line_numbers: np.ndarray) -> None:
+    def _check(self, numbers: np.ndarray, lines: list[int], first_frame: int) -> None:
         """Refuse lines that contradict each other or the video's own description."""
 
         def refuse(where: np.ndarray, found: str, expected: str) -> None:
-            row = int(where[0])
-            frame, track, category, height, width = (int(value) for value in numbers[row])
-            found = found.format(frame=frame, track=track, category=category, height=height, width=width)
-            raise RawDataError(self.path, found, expected, place=f"line {line_numbers[row]}")
+            if where.size:
+                frame, track, category, height, width = numbers[where[0]].tolist()
+                found = found.format(frame=frame, track=track, category=category, height=height, width=width)
+                raise RawDataError(self.path, found, expected, place=f"line {lines[where[0]]}")
 
-        early = np.flatnonzero(numbers[:, 0] < self.first_frame)
-        if early.size:
-            refuse(early, "frame {frame}", f"frames from {self.first_frame} on, as this layout counts them")
+        frame, track, category = numbers[:, :3].T
         pixels = numbers[:, 3] * numbers[:, 4]
-        odd = np.flatnonzero((pixels == 0) | (pixels > kernels.MAX_PIXELS))
-        if odd.size:
-            refuse(odd, "an image of {height} × {width} pixels", f"1 to {kernels.MAX_PIXELS:,} pixels in an image")
-        order = np.lexsort((numbers[:, 0], numbers[:, 1]))
-        same_track = np.diff(numbers[order, 1]) == 0
-        twice = order[1:][same_track & (np.diff(numbers[order, 0]) == 0)]
-        if twice.size:
-            refuse(twice, "id {track} a second time in frame {frame}", "one mask of an id in a frame")
-        changed = order[1:][same_track & (np.diff(numbers[order, 2]) != 0)]
-        if changed.size:
-            refuse(changed, "id {track} with class {category}", "the class that its earlier frames have")
-        order = np.argsort(numbers[:, 0], kind="stable")
-        same_frame = np.diff(numbers[order, 0]) == 0
-        resized = order[1:][same_frame & np.any(np.diff(numbers[order, 3:], axis=0) != 0, axis=1)]
-        if resized.size:
-            refuse(resized, "{height} × {width} pixels in frame {frame}", "the size of the frame's other masks")
+        odd = np.flatnonzero((pixels == 0) | (pixels > MAX_PIXELS))
+        refuse(odd, "an image of {height} × {width} pixels", f"1 to {MAX_PIXELS:,} pixels in an image")
+        order = np.lexsort((frame, track))
+        same_track = np.diff(track[order]) == 0
+        twice = same_track & (np.diff(frame[order]) == 0) & (category[order[1:]] != _IGNORE)
+        refuse(order[1:][twice], "id {track} a second time in frame {frame}", "one mask of an id in a frame")
+        changed = order[1:][same_track & (np.diff(category[order]) != 0)]
+        refuse(changed, "id {track} with class {category}", "the class that its earlier frames have")
+        order = np.argsort(frame, kind="stable")
+        resized = (np.diff(frame[order]) == 0) & np.any(np.diff(numbers[order, 3:], axis=0) != 0, axis=1)
+        refuse(order[1:][resized], "{height} × {width} pixels in frame {frame}", "the size of the frame's other masks")
         if self.info is not None:
-            late = np.flatnonzero(numbers[:, 0] >= self.first_frame + self.info.length)
-            if late.size:
-                refuse(late, "frame {frame}", f"at most the {self.info.length} frames that seqinfo.ini states")
-            size = (self.info.height, self.info.width)
-            other = np.flatnonzero(np.any(numbers[:, 3:] != size, axis=1))
-            if other.size:
-                refuse(other, "{height} × {width} pixels", f"the {size[0]} × {size[1]} that seqinfo.ini states")
+            length, height, width = self.info
+            late = np.flatnonzero(frame >= first_frame + length)
+            refuse(late, "frame {frame}", f"at most the {length} frames that seqinfo.ini states")
+            other = np.flatnonzero(np.any(numbers[:, 3:] != (height, width), axis=1))
+            refuse(other, "{height} × {width} pixels", f"the {height} × {width} that seqinfo.ini states")
 
 
 @dataclass(frozen=True, slots=True)
 class PngVideo:
-    """A video of instance PNGs: 16-bit, one pixel one id, 0 background; the file's name is the frame number.
+    """A video of instance PNGs: 16-bit, a pixel is an id, 0 background; the file's name ends with the frame number.
 
     Attributes:
         name: the video's name.
-        folder: the folder of numbered PNG files.
+        path: the folder of the PNG files.
         root: the folder that source names are relative to.
     """
 
     name: str
-    folder: Path
+    path: Path
     root: Path
 
     def read(self) -> VideoTracks:
@@ -181,193 +190,196 @@ class PngVideo:
         Raises:
             RawDataError: an image is missing, damaged, or no 16-bit instance image.
         """
-        files = _numbered_pngs(self.folder)
-        _warn_of_missing_frames(self.folder, files)
-        rows: list[tuple[int, int, int]] = []
-        sizes: list[tuple[int, int]] = []
-        all_counts: list[np.ndarray] = []
-        lengths: list[np.ndarray] = []
-        sources: list[SourceFile] = []
-        for frame, path in files:
-            data = _read_bytes(path)
-            labels = decode_labels(path, data)
-            ids, counts, offsets = encode_labels(labels)
-            rows += [(frame, int(i), int(i) // INSTANCES_PER_CLASS) for i in ids]
-            sizes += [labels.shape] * len(ids)
-            all_counts.append(counts)
-            lengths.append(np.diff(offsets))
-            sources.append(_source(path, data, self.root))
-        offsets = np.concatenate(([0], np.cumsum(np.concatenate(lengths))))
-        tracks = group_tracks(
-            self.name,
-            np.array(rows, np.int64).reshape(-1, 3),
-            np.array(sizes, np.int64).reshape(-1, 2),
-            np.concatenate(all_counts),
-            offsets,
-        )
-        return VideoTracks(self.name, tracks, tuple(sources), len(files))
+        return read_label_images(self.name, self.path, self.root, _decode, _class_of)
 
 
 MotsVideo = TextVideo | PngVideo
 
 
-def find_videos(path: str | Path) -> list[MotsVideo]:
-    """Find the MOTS videos at a path, in the order of their names.
+def looks_like(path: Path) -> bool:
+    """Tell whether MOTS annotations lie at a path, from names and first bytes alone."""
+    return bool(_search(path)[0]) if path.is_dir() else _text_name(path) is not None or _is_mots(path)
 
-    Args:
-        path: a text file, a folder of text files, a folder of instance PNGs or of such folders, a MOTSChallenge
-            sequence or a folder of them, or a folder that holds ``instances_txt/``, ``instances/`` or ``train/`` (the
-            first of these is taken: text has the same masks as PNGs and reads faster).
+
+def open(paths: list[Path]) -> Annotations:  # noqa: A001 - the name that every reader has
+    """Find the videos at paths, in the order of their names at each; ``LAYOUTS`` says what a path may be.
 
     Raises:
-        RawDataError: there is nothing at the path, or nothing that is one of these layouts.
+        RawDataError: there is no annotation of this format at a path.
+        OptionError: a video was found twice, or two paths name the classes differently.
     """
-    path = Path(path)
-    if path.is_file():
-        return [_text_video(path, path.parent)]
+    paths = [path.resolve() if ".." in path.parts else path.absolute() for path in paths]
+    groups = []
+    for path in paths:
+        videos, left_out = _search(path)
+        if not videos and path.is_dir() and first_numbered_png(path):
+            videos = [PngVideo(path.name, path, path.parent)]  # of another kind of image: reading says which
+        if not videos:
+            found = "no MOTS annotation was found in this folder"
+            raise RawDataError(path, found, f"one of\n{LAYOUTS}\n ", remedy="Check the path.")
+        warn_of_left_out(path, left_out)
+        groups.append(videos)
+    joined: tuple[MotsVideo, ...] = join_videos(paths, groups)
+    labels = {_class_names(video): video.path for video in joined}
+    if len(labels) > 1:
+        first, second, *_ = labels.values()
+        raise OptionError(f"{first} and {second} name their classes differently. Build one store of each.")
+    class_names = next(iter(labels))
+    if not class_names:
+        ignored, cars = frozenset({_IGNORE}), frozenset({_CAR})
+        return Annotations(joined, _CATEGORIES, LICENSE, CITATION, ignored, cars, release_of="kitti-masks")
+    categories = dict(enumerate(class_names, 1))
+    categories.setdefault(_IGNORE, "ignore")
+    ignored = frozenset(i for i, name in categories.items() if name.lower() in ("ignore", "ignored", "ignore region"))
+    cars = frozenset(i for i, name in categories.items() if name.lower() == "car")
+    return Annotations(joined, categories, LICENSE, not_objects=ignored, left_out=cars)
+
+
+def _decode(path: Path, data: bytes) -> np.ndarray:
+    return decode_png(path, data, ("I;16",), _IMAGE, "Give the instance images, not the color ones.")
+
+
+def _class_of(track: int) -> int:
+    return track // _INSTANCES_PER_CLASS
+
+
+def _search(path: Path) -> tuple[list[MotsVideo], list[Path]]:
+    """Find the videos at a path or in its inner folders, and what beside them is left out."""
     if not path.is_dir():
-        raise RawDataError(path, "there is nothing here", _LAYOUTS, remedy="Check the path.")
-    root = path.absolute().parent
-    for found in (_find_challenge(path, root), _find_text(path, root), _find_pngs(path, root)):
-        if found:
-            return found
-    for inner in ("instances_txt", "instances", "train"):
-        if (path / inner).is_dir():
-            return find_videos(path / inner)
-    raise RawDataError(path, "no MOTS annotation was found in this folder", _LAYOUTS, remedy="Check the path.")
+        return [_text_video(path, path.parent)], []
+    videos, left_out = _search_folder(path)
+    if videos:
+        return videos, left_out
+    folders = [entry for entry in entries(path) if entry.is_dir()]
+    inner = sorted((_INNER.index(f.name.lower()), f) for f in folders if f.name.lower() in _INNER)
+    found = {folder: part for _, folder in inner if (part := _search(folder))[0]}
+    if not found:
+        return [], []
+    taken, *others = found
+    videos, left_out = found[taken]
+    names = {video.name for video in videos}
+    others = [f for f in others if f.name.lower() != "instances" or not names.issuperset(v.name for v in found[f][0])]
+    return videos, [*left_out, *others, *(f for f in folders if f not in found and _search_folder(f)[0])]
 
 
-def find_all_videos(paths: str | Path | Sequence[str | Path]) -> list[MotsVideo]:
-    """Find the videos of one path or several, in the given order, and make their names unique.
-
-    Raises:
-        OptionError: no path was given, or a video is at two of them.
-        RawDataError: as `find_videos`.
-    """
-    if isinstance(paths, str | Path):
-        paths = [paths]
-    if not paths:
-        raise OptionError("No path of MOTS annotations was given; give at least one.")
-    groups = [find_videos(path) for path in paths]
-    places: set[Path] = set()
-    for video in (video for group in groups for video in group):
-        place = (video.path if isinstance(video, TextVideo) else video.folder).resolve()
-        if place in places:
-            raise OptionError(f"{place} was given twice; each video can enter a dataset once.")
-        places.add(place)
-    names = [video.name for group in groups for video in group]
-    if len(set(names)) == len(names):
-        return [video for group in groups for video in group]
-    return [
-        replace(video, name=f"{label}/{video.name}")
-        for label, group in zip(_labels([Path(p).resolve() for p in paths]), groups, strict=True)
-        for video in group
-    ]
+def _search_folder(path: Path) -> tuple[list[MotsVideo], list[Path]]:
+    """Find the videos of one folder, which may be a video itself, and what beside them is left out."""
+    video = _video(path, path.parent)
+    if video is not None:
+        return [video], []
+    videos: dict[str, MotsVideo] = {}
+    left_out = []
+    for entry in entries(path):
+        video = _video(entry, path.parent)
+        if video is None:
+            left_out += [entry] * (entry.name.lower() not in _COMPANIONS)
+        elif video.name not in videos or (isinstance(videos[video.name], PngVideo) and isinstance(video, TextVideo)):
+            videos[video.name] = video
+        elif isinstance(video, TextVideo):
+            left_out.append(entry)
+    return list(videos.values()), left_out
 
 
-def _labels(paths: list[Path]) -> list[str]:
-    """Return the shortest tails of the paths that tell them apart."""
-    for length in range(1, max(len(p.parts) for p in paths) + 1):
-        labels = ["/".join(p.parts[-length:]) for p in paths]
-        if len(set(labels)) == len(labels):
-            return labels
-    return [str(p) for p in paths]
-
-
-def _find_challenge(path: Path, root: Path) -> list[MotsVideo]:
-    if (path / "gt" / "gt.txt").is_file():
-        return [_text_video(path / "gt" / "gt.txt", root)]
-    return [_text_video(file, root) for file in sorted(path.glob("*/gt/gt.txt"))]
-
-
-def _find_text(path: Path, root: Path) -> list[MotsVideo]:
-    files = [file for file in sorted(path.glob("*.txt")) if _is_number(file.stem) or _is_challenge_name(file.stem)]
-    return [_text_video(file, root) for file in files]
-
-
-def _find_pngs(path: Path, root: Path) -> list[MotsVideo]:
-    if _has_pngs(path):
-        return [PngVideo(path.absolute().name, path, root)]
-    return [
-        PngVideo(folder.name, folder, root)
-        for folder in sorted(path.iterdir())
-        if folder.is_dir() and _has_pngs(folder)
-    ]
-
-
-def _has_pngs(folder: Path) -> bool:
-    return any(_is_number(file.stem) for file in folder.glob("*.png"))
-
-
-def _is_number(stem: str) -> bool:
-    return stem.isascii() and stem.isdigit()
-
-
-def _is_challenge_name(stem: str) -> bool:
-    return stem.startswith("MOTS20-")
+def _video(path: Path, root: Path) -> MotsVideo | None:
+    """Take an entry of a folder for a video, if it is one."""
+    if path.is_dir():
+        gt = child(path, "gt")
+        text = (child(gt, "gt.txt") or child(gt, "gt.txt.gz")) if gt is not None and gt.is_dir() else None
+        if text is not None:
+            return _text_video(text, root)
+        image = first_numbered_png(path)
+        return PngVideo(path.name, path, root) if image and not _is_other_image(image) else None
+    name = _text_name(path)
+    if name is None or not (_VIDEO_NAME.fullmatch(name) or _is_mots(path)):
+        return None
+    return _text_video(path, root)
 
 
 def _text_video(path: Path, root: Path) -> TextVideo:
-    """Describe a text file; one called ``gt.txt`` is MOTSChallenge's, named by the folder that holds ``gt/``."""
-    if path.name == "gt.txt" and path.absolute().parent.name == "gt":
-        folder = path.absolute().parent.parent
-        return TextVideo(folder.name, path, folder.parent, first_frame=1, info=_read_seqinfo(folder / "seqinfo.ini"))
-    return TextVideo(path.stem, path, root, first_frame=1 if _is_challenge_name(path.stem) else 0)
+    """Describe a text file; a ``gt/gt.txt`` has its name, and perhaps its size, from the folder above."""
+    name = _text_name(path) or path.name
+    folder = path.parent.parent
+    if name.lower() == path.parent.name.lower() == "gt":
+        return TextVideo(folder.name, path, folder.parent, first_frame=1, info=_read_seqinfo(folder))
+    return TextVideo(name, path, root, first_frame=1 if name.upper().startswith("MOTS20-") else 0)
 
 
-def _read_seqinfo(path: Path) -> VideoInfo | None:
-    if not path.is_file():
+def _read_seqinfo(folder: Path) -> tuple[int, int, int] | None:
+    path = child(folder, "seqinfo.ini")
+    if path is None:
         return None
     parser = configparser.ConfigParser()
     try:
-        parser.read_string(_read_bytes(path).decode("utf-8"))
-        section = parser["Sequence"]
-        return VideoInfo(int(section["seqLength"]), int(section["imHeight"]), int(section["imWidth"]))
+        parser.read_string(read_file(path, folder)[0].decode("utf-8-sig"))
+        length, height, width = (int(parser["Sequence"][key]) for key in ("seqLength", "imHeight", "imWidth"))
     except (configparser.Error, KeyError, ValueError) as error:
-        raise RawDataError(
-            path, f"cannot be read ({error})", "a section [Sequence] with the numbers seqLength, imHeight and imWidth"
-        ) from error
+        expected = "a section [Sequence] with the numbers seqLength, imHeight and imWidth"
+        raise RawDataError(path, f"cannot be read ({error})", expected) from error
+    return length, height, width
 
 
-def _numbered_pngs(folder: Path) -> list[tuple[int, Path]]:
-    files = [file for file in folder.glob("*.png") if not file.name.startswith(".")]
-    for file in files:
-        if not _is_number(file.stem) or len(file.stem) > _MAX_DIGITS:
-            raise RawDataError(
-                file,
-                "the name is no frame number",
-                f"names of at most {_MAX_DIGITS} digits, such as 000000.png",
-                remedy="Move other images elsewhere.",
-            )
-    numbered = sorted((int(file.stem), file) for file in files)
-    for (frame, first), (other, second) in pairwise(numbered):
-        if frame == other:
-            raise RawDataError(second, f"frame {frame} a second time, beside {first.name}", "one image of a frame")
-    return numbered
+def _class_names(video: MotsVideo) -> tuple[str, ...]:
+    """Read the names of the classes from 1 on, if a ``labels.txt`` beside the video or its images states them."""
+    for folder in (video.path, video.path.parent) if isinstance(video, PngVideo) else (video.path.parent,):
+        path = child(folder, LABELS)
+        if path is not None:
+            text = read_file(path, folder)[0].decode("utf-8-sig", "replace")
+            return tuple(line.strip() for line in text.splitlines() if line.strip())
+    return ()
 
 
-def _warn_of_missing_frames(folder: Path, files: list[tuple[int, Path]]) -> None:
-    frames = [frame for frame, _ in files]
-    before_hole = [frame for frame, following in pairwise(frames) if following - frame > 1]
-    if before_hole:
-        missing = frames[-1] + 1 - frames[0] - len(frames)
-        warnings.warn(
-            f"{folder}: {missing} of the frames {frames[0]} … {frames[-1]} have no image, the first is "
-            f"{before_hole[0] + 1:06d}.png; sequences are cut there.",
-            DatasetWarning,
-            stacklevel=2,
-        )
+def _text_name(path: Path) -> str | None:
+    match = _TEXT_NAME.fullmatch(path.name)
+    return match[1] if match else None
 
 
-def _read_bytes(path: Path) -> bytes:
+def _is_mots(text: Path) -> bool:
+    return _FIRST_LINE.match(_head(text)) is not None
+
+
+def _is_other_image(path: Path) -> bool:
+    """Tell whether a file is an image of another kind than instance PNGs; of a damaged one this is not known."""
+    head = _head(path)
+    return head.startswith(b"\x89PNG\r\n\x1a\n") and head[24:26] != b"\x10\0"  # 16 bits, grayscale
+
+
+def _head(path: Path) -> bytes:
+    """Return a file's first bytes, decompressed, or none where it cannot be read: reading all of it says why."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise RawDataError(
-            path, f"cannot be read ({error.strerror})", "a readable file", remedy="Check its permissions."
-        ) from error
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        if head.startswith(_GZIP):
+            with gzip.open(path) as file:
+                head = file.read(_HEAD_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return b""
+    return head.removeprefix(codecs.BOM_UTF8)
 
 
-def _source(path: Path, data: bytes, root: Path) -> SourceFile:
-    name = path.absolute().relative_to(root.absolute()).as_posix()
-    return SourceFile(name, len(data), hashlib.sha256(data).hexdigest())
+def _plain_text(path: Path, data: bytes) -> bytes:
+    if data.startswith(_GZIP):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise RawDataError(path, f"cannot be decompressed ({error})", "text, or text compressed by gzip") from error
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def _join_regions(
+    numbers: np.ndarray, counts: np.ndarray, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join the ignore regions of a frame that have one id to one mask, their union."""
+    rows = np.flatnonzero(numbers[:, 2] == _IGNORE)
+    _, group = np.unique(numbers[rows, :2], axis=0, return_inverse=True)
+    if not np.any(np.bincount(group) > 1):
+        return numbers, counts, offsets
+    masks = [
+        RunLengths(height, width, counts[offsets[i] : offsets[i + 1]])
+        for i, (height, width) in enumerate(numbers[:, 3:].tolist())
+    ]
+    kept = np.ones(len(masks), np.bool_)
+    for same in (rows[group == g] for g in np.flatnonzero(np.bincount(group) > 1)):
+        masks[same[0]] = RunLengths.from_mask(np.logical_or.reduce([masks[i].to_mask() for i in same]))
+        kept[same[1:]] = False
+    runs = [mask.counts for mask, keep in zip(masks, kept, strict=True) if keep]
+    return numbers[kept], np.concatenate(runs), np.cumsum([0, *map(len, runs)])

@@ -1,0 +1,228 @@
+"""What readers share: entries of folders, files with their digest, videos of label images, names of videos."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import warnings
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from temporalpairs.errors import DatasetWarning, OptionError, RawDataError, printable
+from temporalpairs.tracks import SourceFile, VideoTracks, tracks_of_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from pathlib import Path
+
+    from jaxtyping import UInt
+
+LABELS = "labels.txt"  # names of the classes, which CVAT writes beside the images
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk: no content, its name, its checksum
+_DIGITS = 9  # of the number of a frame; leading zeros do not count
+_NUMBERED = re.compile(r"(.*?)([0-9]+)\.png", re.IGNORECASE | re.DOTALL)
+_NAMED = 5  # files that a warning names before it only counts
+
+
+def entries(folder: Path) -> list[Path]:
+    """List a folder's entries in the order of their names, hidden ones left out.
+
+    Raises:
+        RawDataError: the folder cannot be read.
+    """
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def child(folder: Path, name: str) -> Path | None:
+    """Find an entry of a folder by its name in lower case, so that every file system gives the same answer."""
+    return next((entry for entry in entries(folder) if entry.name.lower() == name), None)
+
+
+def read_file(path: Path, root: Path) -> tuple[bytes, SourceFile]:
+    """Read a file's bytes and describe them for the store.
+
+    Args:
+        path: the file.
+        root: a folder above it, which its name in the store is relative to.
+
+    Raises:
+        RawDataError: the file cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    name = path.relative_to(root).as_posix()
+    return data, SourceFile(name, len(data), hashlib.sha256(data).hexdigest())
+
+
+def read_label_images(
+    name: str,
+    folder: Path,
+    root: Path,
+    decode: Callable[[Path, bytes], UInt[np.ndarray, "height width"]],
+    category_of: Callable[[int], int],
+) -> VideoTracks:
+    """Read a video that is a folder of numbered PNGs, whose pixels hold the id of their object or 0 for background.
+
+    Frame numbers that are evenly spaced, three or more, give the video's ``frame_step``.
+
+    Args:
+        name: the video's name.
+        folder: the folder; the file names are `numbered_pngs`.
+        root: a folder above it, which the names of files in the store are relative to.
+        decode: turns a file's path, for the text of errors, and its bytes into ids; `decode_png` helps.
+        category_of: gives the category id of an object's id.
+
+    Raises:
+        RawDataError: an image is missing or cannot be decoded, or its name is no frame number.
+    """
+    files = numbered_pngs(folder)
+    sources: list[SourceFile] = []
+
+    def labels(path: Path) -> UInt[np.ndarray, "height width"]:
+        data, source = read_file(path, root)
+        sources.append(source)
+        return decode(path, data)
+
+    tracks = tracks_of_labels(name, ((frame, labels(path)) for frame, path in files), category_of)
+    frames = [frame for frame, _ in files]
+    steps = {after - before for before, after in pairwise(frames)}
+    step = steps.pop() if len(steps) == 1 and len(frames) > 2 else 1  # between two images, some may as well be missing
+    length = (frames[-1] - frames[0]) // step + 1
+    if length > len(frames):
+        hole = next(before for before, after in pairwise(frames) if after - before > 1)
+        warnings.warn(
+            f"{printable(folder)}: {length - len(frames)} of the frames {frames[0]} … {frames[-1]} have no image, "
+            f"the first is {hole + 1:06d}.png; sequences are cut there.",
+            DatasetWarning,
+            stacklevel=2,
+        )
+    return VideoTracks(name, tracks, tuple(sources), length, first_frame=frames[0], frame_step=step, path=folder)
+
+
+def numbered_pngs(folder: Path) -> list[tuple[int, Path]]:
+    """List the PNGs of a folder by frame number: ``000000.png`` or, all with one prefix, ``frame_000000.png``.
+
+    Other files of the folder are named in a warning.
+
+    Raises:
+        RawDataError: there is no PNG, a name has no frame number or another prefix, or a frame has two images.
+    """
+    listed = entries(folder)
+    images = [file for file in listed if file.suffix.lower() == ".png"]
+    matches = [_NUMBERED.fullmatch(file.name) for file in images]
+    prefixes = Counter(match[1] for match in matches if match)
+    if not prefixes:
+        raise RawDataError(folder, "there is no numbered PNG in this folder", "images such as 000000.png")
+    prefix = prefixes.most_common(1)[0][0]
+    warn_of_left_out(folder, [file for file in listed if file not in images and file.name.lower() != LABELS])
+    numbered = []
+    for file, match in zip(images, matches, strict=True):
+        if match is None or match[1] != prefix or len(match[2].lstrip("0")) > _DIGITS:
+            expected = f"names of at most {_DIGITS} digits, such as {prefix}000000.png"
+            raise RawDataError(file, "the name is no frame number", expected, remedy="Move other images elsewhere.")
+        numbered.append((int(match[2]), file))
+    numbered.sort()
+    for (frame, first), (other, second) in pairwise(numbered):
+        if frame == other:
+            raise RawDataError(second, f"frame {frame} a second time, beside {first.name}", "one image of a frame")
+    return numbered
+
+
+def first_numbered_png(folder: Path) -> Path | None:
+    """Find a folder's first PNG whose name ends with a number; only folders that have one are videos."""
+    return next((file for file in entries(folder) if _NUMBERED.fullmatch(file.name)), None)
+
+
+def decode_png(
+    path: Path, data: bytes, modes: Collection[str], expected: str, remedy: str = ""
+) -> UInt[np.ndarray, "height width"]:
+    """Decode a PNG whose pixels are ids; palette images give their indices.
+
+    Args:
+        path: the file, for the text of errors.
+        data: its bytes.
+        modes: Pillow's names of the kinds of image to take: ``"P"`` palette, ``"L"`` and ``"I;16"`` gray of 8 and 16
+            bits.
+        expected: what a good image is, as a phrase.
+        remedy: what to do about an image of another kind.
+
+    Raises:
+        RawDataError: the image is damaged or of another kind.
+    """
+    if not data.startswith(_PNG_START):
+        raise RawDataError(path, "the file is no PNG", expected)
+    if _PNG_END not in data:  # which Pillow does not look at
+        raise RawDataError(path, "the file is cut short, or damaged at its end", expected)
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            image.verify()  # compares every chunk's checksum; decoding alone took some flipped bits for pixels
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            mode = image.mode
+            labels = np.asarray(image) if mode in modes else None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise RawDataError(path, f"the image cannot be decoded ({error})", expected) from error
+    if labels is None:
+        raise RawDataError(path, f"an image of mode {mode}", expected, remedy=remedy)
+    return labels
+
+
+def warn_of_left_out(folder: Path, left_out: Sequence[Path]) -> None:
+    """Name the entries below a folder that a reader does not take, if there are any."""
+    if left_out:
+        names = ", ".join(repr(str(entry.relative_to(folder))) for entry in left_out[:_NAMED])
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        text = f"{printable(folder)}: left out {names}{more}, which this reader does not take for annotations of it."
+        warnings.warn(text, DatasetWarning, stacklevel=2)
+
+
+def join_videos(paths: Sequence[Path], groups: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
+    """Join the videos found at several paths; where names occur twice, paths tell the videos apart.
+
+    Args:
+        paths: where the videos of each group were found.
+        groups: data classes with the fields ``name`` and ``path``.
+
+    Raises:
+        OptionError: a video was found twice.
+    """
+    groups = [list(group) for group in groups]
+    places = Counter(video.path.resolve() for group in groups for video in group)
+    for place, times in places.items():
+        if times > 1:
+            raise OptionError(f"{printable(place)} was given twice; each video can enter a dataset once.")
+    names = [video.name for group in groups for video in group]
+    if len(set(names)) < len(names):
+        labels = _tails([path.resolve() for path in paths])
+        groups = [
+            [replace(video, name=f"{label}/{video.name}") for video in group]
+            for label, group in zip(labels, groups, strict=True)
+        ]
+    return tuple(video for group in groups for video in group)
+
+
+def _tails(paths: Sequence[Path]) -> list[str]:
+    """Return the shortest tails of the paths that tell them apart."""
+    for length in range(1, max(len(path.parts) for path in paths) + 1):
+        tails = ["/".join(path.parts[-length:]) for path in paths]
+        if len(set(tails)) == len(tails):
+            return tails
+    return [str(path) for path in paths]
+
+
+def _unreadable(path: Path, error: OSError) -> RawDataError:
+    return RawDataError(
+        path, f"cannot be read ({error.strerror})", "a readable file or folder", remedy="Check its permissions."
+    )
