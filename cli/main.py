@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
@@ -46,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             _discard_output()
             return EXIT_UNREAD
-        except OSError as error:
-            print(f"{error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        except OSError as error:  # the disk behind the output is full, say
+            _tell(error)
             _discard_output()
             return EXIT_FAILED
     return status
@@ -65,6 +66,11 @@ def _run(words: list[str]) -> int:
             print(json.dumps({"ok": False, "error": type(error).__name__, "message": str(error)}, indent=2))
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _tell(error)
+        return EXIT_FAILED
     except MemoryError as error:
         print(f"There is not enough memory. {error}".rstrip(), file=sys.stderr)
         return EXIT_FAILED
@@ -77,8 +83,12 @@ def _run(words: list[str]) -> int:
 
 def _discard_output() -> None:
     """Let what is still in the output's buffer go nowhere, so that the interpreter's end says nothing about it."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    with suppress(OSError):  # where it is no file of the system's
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell(error: OSError) -> None:
+    print(f"{error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:

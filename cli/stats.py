@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from temporalpairs.cli._arguments import add_store, check_writable
 from temporalpairs.datasets import find_store
+from temporalpairs.errors import WrongStoreError
 
 if TYPE_CHECKING:
     import argparse
@@ -38,5 +39,8 @@ def run(options: argparse.Namespace) -> None:
 def measure(store: Path, out: Path | None, **how: Any) -> tuple[str, list[Path]]:
     """Measure a store: the table as text, and the files that were written."""
     from temporalpairs.report.transitions import run_stats
+    from temporalpairs.store import read_attributes
 
+    if not read_attributes(store).get("factor_names"):
+        raise WrongStoreError(store, "it does not name its factors", "a store that temporal-pairs built or downloaded")
     return run_stats(store, out=out, **how)

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from temporalpairs.cli._arguments import DEVICE, ROOT, add_datasets, add_options, check_writable, given
+from temporalpairs.cli._arguments import DEVICE, ROOT, add_datasets, add_options, check_writable, entry_of, given
 from temporalpairs.cli.evaluate import SOURCE, data_of, print_pictures, score
 from temporalpairs.datasets import Option, find_dataset
-from temporalpairs.errors import OptionError
+from temporalpairs.errors import OptionError, WrongStoreError
 
 if TYPE_CHECKING:
     from slowvae import Run
@@ -163,6 +163,10 @@ def _load(options: argparse.Namespace) -> WindowDataset:
     loading = given(options, (*_LOADING, *entry.options))
     if "data_seed" in loading:
         loading["seed"] = loading.pop("data_seed")
+    if "source" in loading:
+        loading["source"] = source = loading["source"].removeprefix(f"{entry.name}:")
+        if source not in ("release", "sample") and (held := entry_of(Path(source).expanduser())) != entry:
+            raise WrongStoreError(source, f"it holds {held.title}, not {entry.title}", f"a store of {entry.title}")
     dataset: WindowDataset = entry.resolve("load")(**loading)
     return dataset
 

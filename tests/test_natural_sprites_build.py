@@ -39,7 +39,7 @@ def raw() -> dict[str, Any]:
 @needs_real_statistics
 @pytest.mark.parametrize("name", ["real.zarr", "real.h5"])
 def test_the_real_annotations_give_the_references_csv_byte_for_byte(tmp_path: Path, name: str) -> None:
-    assert run("build", "natural-sprites", "--youtube-vis", REAL_JSON, "--out", tmp_path / name) == 0
+    assert run("build", "natural-sprites", "--annotations", REAL_JSON, "--out", tmp_path / name) == 0
     out = tmp_path / "real.csv"
     assert run("export", "natural-sprites", tmp_path / name, "--format", "csv", "--out", out) == 0
     assert out.read_bytes() == REAL_CSV.read_bytes()
@@ -104,7 +104,7 @@ def test_several_files_follow_each_other(tmp_path: Path, raw: dict[str, Any], st
         kept = [a for a in raw["annotations"] if (a["video_id"] in half) == wanted]
         parts.append(tmp_path / f"{part}.json")
         parts[-1].write_text(json.dumps({**raw, "videos": videos, "annotations": kept}))
-    words = [word for part in parts for word in ("--youtube-vis", part)]
+    words = [word for part in parts for word in ("--annotations", part)]
     assert run("build", "natural-sprites", *words, "--out", tmp_path / "both.zarr") == 0
     ours, whole = read_store(tmp_path / "both.zarr"), read_store(store)
     assert len(ours.sequences) == len(whole.sequences)
@@ -124,7 +124,7 @@ def test_several_files_follow_each_other(tmp_path: Path, raw: dict[str, Any], st
 )
 def test_the_reference_scripts_other_modes(tmp_path: Path, words: list[str], columns: list[int]) -> None:
     out = tmp_path / "other.zarr"
-    assert run("build", "natural-sprites", "--youtube-vis", SAMPLE_FILE, "--out", out, *words) == 0
+    assert run("build", "natural-sprites", "--annotations", SAMPLE_FILE, "--out", out, *words) == 0
     read = read_store(out)
     assert read.attributes["crop_columns"] == columns
     assert read.sequences.crop.max() == len(columns) - 1
