@@ -58,8 +58,8 @@ wheel-check: $(READY)  ## build sdist and wheel and check what is in them
 
 sample: $(READY)  ## make the synthetic raw samples again
 	rm -rf kittimasks/sample/instances_txt natsprites/sample/youtube_vis.json
-	$(BIN)/python -m tools.kitti_masks_sample kittimasks/sample
-	$(BIN)/python -m tools.natural_sprites_sample natsprites/sample
+	$(BIN)/python tools/kitti_masks_sample.py kittimasks/sample
+	$(BIN)/python tools/natural_sprites_sample.py natsprites/sample
 
 clean:  ## remove all that the other targets made
 	rm -rf $(VENV) build dist demo-output *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

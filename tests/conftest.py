@@ -17,7 +17,6 @@ from jaxtyping import install_import_hook
 os.environ["OMP_NUM_THREADS"] = "1"
 
 _CHECKED = [
-    "kitti_masks_sample",
     "kittimasks.cut",
     "kittimasks.release",
     "natsprites.build",
@@ -25,13 +24,10 @@ _CHECKED = [
     "natsprites.release",
     "natsprites.statistics",
     "natsprites.windows",
-    "natural_sprites_sample",
-    "outlines",
     "slowvae.evaluation",
     "slowvae.model",
     "slowvae.objectives",
     "slowvae.steps",
-    "synthesis",
     "temporalpairs.builders.formats.youtube_vis",
     "temporalpairs.builders.formats.youtube_vis_masks",
     "temporalpairs.loaders.arrays",
