@@ -17,7 +17,7 @@ ROOT = Option(
     "root", "folder where stores are kept (default: $TEMPORAL_PAIRS_HOME, else the user's cache folder)", Path
 )
 DEVICE = Option("device", "cpu, cuda, cuda:1 and so on (default: a GPU if there is one)")
-_METAVARS = {int: "N", float: "X", str: "NAME", Path: "PATH"}
+_METAVARS: dict[Any, str] = {int: "N", float: "X", str: "NAME", Path: "PATH"}
 
 
 def add_options(parser: argparse._ActionsContainer, options: Iterable[Option]) -> None:

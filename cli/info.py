@@ -72,7 +72,7 @@ def _facts(attributes: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _told(value: Any) -> str:
     """Write a JSON value in words."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_inner(held)}" for name, held in value.items() if held not in ([], {}))
+        return ", ".join(f"{name}={_inner(held)}" for name, held in value.items() if held not in ([], {}))
     if isinstance(value, list):
         return ", ".join(map(_inner, value))
     return {"None": "by default", "True": "yes", "False": "no"}.get(str(value), str(value))
