@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TYPES := $(VENV)/types
+LOWEST := $(VENV)/lowest
 BENCH_DATA ?= ../shared
 
-.PHONY: demo test test-slow lint format types bench wheel-check sample clean help
+.PHONY: demo test test-slow lowest lint format types bench wheel-check sample clean help
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -27,6 +28,19 @@ test: $(READY)  ## run the tests, on up to four cores
 test-slow: $(READY)  ## run the long fidelity tests
 	$(BIN)/pytest -m slow --numprocesses auto --maxprocesses 4 --dist worksteal
 
+# torch stays at the version of constraints.txt: its older ones lie on other indexes.
+lowest:  ## run the tests of stores, loading and commands with the lowest versions that pyproject.toml declares
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv torch
+	echo 'torch; python_version < "3"' > $(LOWEST)/without-torch.txt
+	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --override $(LOWEST)/without-torch.txt \
+	  --extra test --output-file $(LOWEST)/lowest.txt pyproject.toml
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --requirement $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(LOWEST)/bin/pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist worksteal \
+	  tests/test_store.py tests/test_loading.py tests/test_natural_sprites_loading.py tests/test_cli_stores.py
+
 lint: $(READY) types  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,7 +55,7 @@ types: $(READY)  ## check types, strictly, and the layers of docs/architecture.m
 	cp -Rp temporalpairs kittimasks natsprites slowvae $(TYPES)
 	cp -Rp builders loaders report cli $(TYPES)/temporalpairs
 	cd $(TYPES) && ../bin/mypy --config-file $(CURDIR)/pyproject.toml -p temporalpairs -p kittimasks -p natsprites -p slowvae
-	cd $(TYPES) && PYTHONPATH=. ../bin/lint-imports --config $(CURDIR)/pyproject.toml
+	cd $(TYPES) && PYTHONPATH=. ../bin/lint-imports --no-logo $(CURDIR)/pyproject.toml
 
 bench: $(READY)  ## measure against a plain reimplementation of the reference
 	$(BIN)/python benchmarks/kitti_masks.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt
@@ -58,8 +72,8 @@ wheel-check: $(READY)  ## build sdist and wheel and check what is in them
 
 sample: $(READY)  ## make the synthetic raw samples again
 	rm -rf kittimasks/sample/instances_txt natsprites/sample/youtube_vis.json
-	$(BIN)/python -m tools.kitti_masks_sample kittimasks/sample
-	$(BIN)/python -m tools.natural_sprites_sample natsprites/sample
+	$(BIN)/python tools/kitti_masks_sample.py kittimasks/sample
+	$(BIN)/python tools/natural_sprites_sample.py natsprites/sample
 
 clean:  ## remove all that the other targets made
 	rm -rf $(VENV) build dist demo-output *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,11 +1,13 @@
-"""The recipes under one roof: ``temporalpairs.builders.build_kitti_masks`` and its kin live with their datasets.
+"""The recipes under one roof: ``temporalpairs.builders.build_kitti_masks`` and the others live with their datasets.
 
-This floor does not import theirs; the table of datasets knows where they are.
+This floor does not import theirs; the table of datasets says where they are.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from temporalpairs.datasets import DATASETS
 
 if TYPE_CHECKING:
     from kittimasks.build import build_kitti_masks as build_kitti_masks
@@ -13,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    from pkgutil import resolve_name
-
-    homes = {"build_kitti_masks": "kittimasks.build", "build_natural_sprites": "natsprites.build"}
-    if name in homes:
-        return resolve_name(f"{homes[name]}:{name}")
+    for entry in DATASETS.values():
+        if entry.build.endswith(f":{name}"):
+            return entry.resolve("build")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

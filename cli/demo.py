@@ -1,131 +1,85 @@
-"""The main job once through, offline: raw samples, builders, stores, loaders, pictures, a short training."""
+"""``temporal-pairs demo``: the whole way once, offline, for every dataset that ships with a sample."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from temporalpairs.datasets import DATASETS
 from temporalpairs.errors import StoreExistsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    import argparse
 
-    from temporalpairs.loaders.dataset import WindowDataset
-    from temporalpairs.store import Store
+    from temporalpairs.datasets import DatasetEntry
+    from temporalpairs.loaders import WindowDataset
 
+HELP = "build, load and draw the synthetic samples and train on one, offline"
 _BATCH = 32
 _FRACTION = 0.2  # of the reference's observations, for the score
 
 
-def run_demo(out: Path, steps: int) -> None:
-    """Build both synthetic samples in both formats, check, load and draw them, train on one; say so step by step.
-
-    Args:
-        out: new folder for all that is made.
-        steps: of the training.
-
-    Raises:
-        StoreExistsError: ``out`` exists; it stays as it is.
-    """
-    if out.exists():
-        raise StoreExistsError(out)
-    masks = _demo_masks(out)
-    print()
-    _demo_sprites(out)
-    print()
-    _demo_training(masks, out / "slowvae", steps)
-
-
-def _demo_masks(out: Path) -> WindowDataset:
-    from kittimasks import load_kitti_masks
-    from kittimasks.build import build_kitti_masks
-    from kittimasks.card import SYNTHETIC
-    from kittimasks.loading import SAMPLE_FOLDER
-    from temporalpairs.builders.formats import open_annotations
-
-    print("KITTI Masks")
-    videos = [video.read() for video in open_annotations(SAMPLE_FOLDER).videos]
-    masks = sum(len(track) for video in videos for track in video.tracks)
-    print(
-        f"1. raw sample: {len(videos)} videos of MOTS text with {masks:,} masks (synthetic, shipped with the package)"
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("demo-output"),
+        metavar="FOLDER",
+        help="new folder for what it makes (default: %(default)s)",
     )
-    store = _build(
-        out, "kitti-masks", lambda path: build_kitti_masks(path, [SAMPLE_FOLDER], progress=False, edition=SYNTHETIC)
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=400,
+        metavar="N",
+        help="number of training steps (default: %(default)s, half a minute on two cores)",
     )
-    dataset = load_kitti_masks(source=store.path)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Build the samples in both formats, check, load and draw them, train on the first; print each step."""
+    from slowvae.options import TrainOptions
+
+    training = TrainOptions(steps=options.steps, log_every=max(1, options.steps // 10))
+    out: Path = options.out
+    try:
+        out.mkdir(parents=True)  # what cannot be written shows before anything long begins
+    except FileExistsError:
+        raise StoreExistsError(out) from None
+    samples = [_show(entry, out) for entry in DATASETS.values() if entry.sample]
+    _train(samples[0], out / "slowvae", training.steps, training.log_every)
+
+
+def _show(entry: DatasetEntry, out: Path) -> WindowDataset:
+    """Build a dataset's sample, load it, draw it and measure its transitions."""
+    print(entry.title)
+    files = entry.resolve("sample").files()
+    size = sum(file.stat().st_size for file in files)
+    print(f"1. raw sample: {len(files)} file(s) of {size:,} bytes, synthetic, shipped with the package")
+    store = _build(entry, out)
+    load = entry.resolve("load")
+    dataset: WindowDataset = load(source=store)
     print("4. loaded it:", *repr(dataset).splitlines(), sep="\n   ")
     for split in ("train", "val", "test"):
-        part = load_kitti_masks(source=store.path, split=split)
-        names = sorted({sequence.video or "" for sequence in part.sequences})
-        print(f"   split {split:5}  {len(part):5,} pairs, videos {', '.join(names)}")
-    _load(dataset)
-    _draw(store, out, "kitti-masks")
+        part = load(source=store, split=split)
+        print(f"   split {split:5}  {len(part):5,} pairs of {len({s.video for s in part.sequences})} videos")
+    _iterate(dataset)
+    _look(store, out / entry.name)
+    print()
     return dataset
 
 
-def _demo_sprites(out: Path) -> None:
-    from natsprites import load_natural_sprites
-    from natsprites.build import build_natural_sprites
-    from natsprites.card import SYNTHETIC
-    from natsprites.loading import SAMPLE_FILE
-    from temporalpairs.builders.formats import open_annotations
-    from temporalpairs.report.transitions import run_stats
-
-    print("Natural Sprites")
-    file = open_annotations(SAMPLE_FILE, "youtube-vis")
-    print(
-        f"1. raw sample: {len(file.videos)} videos in the YouTube-VIS schema with {len(file.objects or ())} objects "
-        "(synthetic, shipped with the package)"
-    )
-    store = _build(
-        out,
-        "natural-sprites",
-        lambda path: build_natural_sprites(path, SAMPLE_FILE, reader="youtube-vis", progress=False, edition=SYNTHETIC),
-    )
-    dataset = load_natural_sprites(source=store.path)
-    print("4. loaded it:", *repr(dataset).splitlines(), sep="\n   ")
-    discrete = load_natural_sprites(source=store.path, discrete=True)
-    print(f"   discrete: factors take {', '.join(map(str, discrete.factor_sizes))} values")
-    for split in ("train", "val", "test"):
-        part = load_natural_sprites(source=store.path, split=split)
-        names = {sequence.video for sequence in part.sequences}
-        print(f"   split {split:5}  {len(part):5,} pairs of {len(names)} videos")
-    _load(dataset)
-    _draw(store, out, "natural-sprites")
-    _, written = run_stats(store.path, out=out / "natural-sprites-stats", per_category=True)
-    for path in written:
-        print(f"7. statistics of its transitions: {path}")
-
-
-def _demo_training(dataset: WindowDataset, out: Path, steps: int) -> None:
-    from slowvae import evaluate, train
-    from temporalpairs.report.runs import save_pictures
-
-    print("SlowVAE")
-    began = time.perf_counter()
-    run = train(dataset, out, steps=steps, log_every=max(1, steps // 10))
-    seconds = time.perf_counter() - began
-    options = run.config.options
-    print(
-        f"8. trained on the masks: {options.steps} steps of {options.batch_size} pairs in {seconds:.0f} s, "
-        f"{options.steps / seconds:.0f} a second, in {options.precision} on {run.config.device}"
-    )
-    found = evaluate(run, fraction=_FRACTION)
-    factors = ", ".join(f"{name} {value:.2f}" for name, value in found.per_factor.items())
-    print(f"9. mean correlation coefficient (MCC, Spearman): {found.scores['mcc_spearman']:.3f} ({factors})")
-    print("   so short a training on so small a sample shows that all is connected, not what the method can do")
-    for path in save_pictures(run, found):
-        print(f"10. drew {path}")
-
-
-def _build(out: Path, name: str, build: Callable[[Path], Path]) -> Store:
+def _build(entry: DatasetEntry, out: Path) -> Path:
+    """Build a sample in both formats; returns the path of the first."""
     from temporalpairs.store import read_store
 
     stores = []
-    for path in (out / f"{name}.zarr", out / f"{name}.h5"):
+    for path in (out / f"{entry.name}.zarr", out / f"{entry.name}.h5"):
         began = time.perf_counter()
-        stores.append(read_store(build(path)))
+        entry.resolve("sample").build(path)
+        stores.append(read_store(path))
         counts = stores[-1].attributes["counts"]
         print(
             f"2. built {path}: {counts['sequences']} sequences, {counts['frames']:,} frames, "
@@ -133,25 +87,49 @@ def _build(out: Path, name: str, build: Callable[[Path], Path]) -> Store:
         )
     digests = {store.attributes["manifest_sha256"] for store in stores}
     same = "equal" if len(digests) == 1 else "DIFFERENT"
-    print(f"3. read both whole; their content digests are {same}: {digests.pop()[:16]}…")
-    return stores[0]
+    print(f"3. read both whole; their content digests are {same}: {min(digests)[:16]}…")
+    return stores[0].path
 
 
-def _load(dataset: WindowDataset) -> None:
+def _iterate(dataset: WindowDataset) -> None:
     from torch.utils.data import DataLoader
 
     next(iter(DataLoader(dataset, batch_size=_BATCH)))  # kernels are compiled once, at their first use
     began = time.perf_counter()
     for frames, factors in DataLoader(dataset, batch_size=_BATCH, shuffle=True):
         shapes = f"frames {list(frames.shape)}, factors {list(factors.shape)}"
-    seconds = time.perf_counter() - began
-    speed = f"{len(dataset):,} pairs, {len(dataset) / seconds:,.0f} a second"
-    print(f"5. one epoch through DataLoader(batch_size={_BATCH}): {speed}")
+    speed = len(dataset) / (time.perf_counter() - began)
+    print(f"5. one epoch through DataLoader(batch_size={_BATCH}): {len(dataset):,} pairs, {speed:,.0f} a second")
     print(f"   the last batch was {shapes}")
 
 
-def _draw(store: Store, out: Path, name: str) -> None:
-    from temporalpairs.report.preview import save_preview
+def _look(store: Path, out: Path) -> None:
+    """Draw a store, and write the statistics of its transitions."""
+    from temporalpairs.cli.preview import draw
+    from temporalpairs.cli.stats import measure
 
-    for file in (f"{name}.png", f"{name}.gif"):
-        print(f"6. drew {save_preview(store, out / file)}")
+    for suffix in (".png", ".gif"):
+        print(f"6. drew {draw(store, out.with_suffix(suffix))}")
+    for path in measure(store, out.with_name(f"{out.name}-stats"))[1]:
+        print(f"7. statistics of its transitions: {path}")
+
+
+def _train(dataset: WindowDataset, out: Path, steps: int, log_every: int) -> None:
+    from slowvae import train
+    from temporalpairs.cli.evaluate import score
+
+    print("SlowVAE")
+    began = time.perf_counter()
+    run = train(dataset, out, steps=steps, log_every=log_every)
+    seconds = time.perf_counter() - began
+    options = run.config.options
+    print(
+        f"8. trained on the first sample: {options.steps} steps of {options.batch_size} pairs in {seconds:.0f} s, "
+        f"{options.steps / seconds:.0f} a second, in {options.precision} on {run.config.device}"
+    )
+    found, pictures = score(run, dataset, fraction=_FRACTION)
+    factors = ", ".join(f"{name} {value:.2f}" for name, value in found.per_factor.items())
+    print(f"9. mean correlation coefficient (MCC, Spearman): {found.scores['mcc_spearman']:.3f} ({factors})")
+    print("   so short a training on so small a sample shows that all is connected, not what the method can do")
+    for path in pictures:
+        print(f"10. drew {path}")

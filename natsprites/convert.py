@@ -102,7 +102,7 @@ def export_release(store: str | Path, out: Path) -> Path:
             store, f"it holds {read.attributes['title']}, not {card.FACTS.title}", f"a {card.FACTS.title} store"
         )
     objects = read.sequences.objects
-    if objects is None:
+    if objects is None or "rendered" in read.attributes:
         raise WrongStoreError(
             store,
             "it does not hold the objects that a CSV has rows for",

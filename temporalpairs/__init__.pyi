@@ -1,3 +1,8 @@
+from .datasets import DatasetEntry as DatasetEntry
+from .datasets import Option as Option
+from .datasets import find_dataset as find_dataset
+from .datasets import find_store as find_store
+from .datasets import register as register
 from .errors import DatasetWarning as DatasetWarning
 from .errors import DownloadError as DownloadError
 from .errors import MaskFormatError as MaskFormatError
@@ -27,3 +32,5 @@ from .store import write_store as write_store
 from .tracks import MaskTrack as MaskTrack
 from .tracks import SourceFile as SourceFile
 from .tracks import VideoTracks as VideoTracks
+
+__version__: str

@@ -17,7 +17,6 @@ from jaxtyping import install_import_hook
 os.environ["OMP_NUM_THREADS"] = "1"
 
 _CHECKED = [
-    "kitti_masks_sample",
     "kittimasks.cut",
     "kittimasks.release",
     "natsprites.build",
@@ -25,11 +24,8 @@ _CHECKED = [
     "natsprites.release",
     "natsprites.statistics",
     "natsprites.windows",
-    "natural_sprites_sample",
-    "outlines",
     "slowvae.model",
     "slowvae.objectives",
-    "synthesis",
     "temporalpairs.builders.formats.youtube_vis",
     "temporalpairs.loaders.arrays",
     "temporalpairs.loaders.chance",

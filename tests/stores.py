@@ -180,7 +180,7 @@ def as_nobody() -> Iterator[None]:
 
 def build_command(out: Path) -> list[str]:
     """The words after ``temporal-pairs`` that build the sample."""
-    return ["build", "kitti-masks", "--mots", str(SAMPLE_FOLDER), "--out", str(out), "--quiet"]
+    return ["build", "kitti-masks", "--annotations", str(SAMPLE_FOLDER), "--out", str(out), "--quiet"]
 
 
 def run_main(words: list[str]) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""The built wheel, installed in a clean environment, in the project of a user with modules of the same names."""
+"""The built wheel, in the project of a user with modules of the same names as our folders."""
 
 from __future__ import annotations
 
@@ -12,29 +12,34 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+MAPPED = ("builders", "loaders", "report", "cli")  # folders that install inside temporalpairs
+TOPS = ("temporalpairs", "kittimasks", "natsprites", "slowvae")
 
-_USE = """
-import loaders, builders
-assert loaders.MINE and builders.MINE
+_IMPORTS = """
+import loaders, builders, report, cli
+assert loaders.MINE and builders.MINE and report.MINE and cli.MINE
 import kittimasks, natsprites, slowvae, temporalpairs.builders, temporalpairs.loaders
 from kittimasks import KittiMasks, load_kitti_masks
 from natsprites import NaturalSprites, load_natural_sprites, render
 from slowvae import SlowVAE, objective
 from slowvae.metrics import mcc, mig
+from temporalpairs import __version__, find_dataset, read_store
 from temporalpairs.builders import build_kitti_masks, build_natural_sprites
-from temporalpairs.store import read_store
 from torch.utils.data import DataLoader
 
-for package in (kittimasks, natsprites, slowvae):
-    assert "site-packages" in package.__file__, package.__file__
+for package in (temporalpairs, temporalpairs.loaders, kittimasks, natsprites, slowvae):
+    assert package.__file__.startswith({place!r}), package.__file__
 assert loaders is not temporalpairs.loaders
-masks = load_kitti_masks("stores", source="sample")
+"""
+
+_USE = """
+masks = load_kitti_masks(source="sample", root="stores")
 frames, factors = next(iter(DataLoader(masks, batch_size=32, shuffle=True, num_workers=1)))
 assert frames.shape == (32, 2, 1, 64, 64), frames.shape
 print(masks)
 x = frames.flatten(0, 1)
 assert objective(x, *SlowVAE()(x)).total.isfinite()
-sprites = load_natural_sprites("stores", source="sample")
+sprites = load_natural_sprites(source="sample", root="stores")
 frames, factors = next(iter(DataLoader(sprites, batch_size=32, shuffle=True, num_workers=1)))
 assert frames.shape == (32, 2, 3, 64, 64), frames.shape
 print(sprites)
@@ -50,53 +55,51 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(out.glob("*.whl"))
 
 
-def test_the_wheel_holds_the_packages_under_their_installed_names_and_little_else(wheel: Path) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A user's project with modules of the same names as our folders."""
+    for name in MAPPED:
+        (tmp_path / f"{name}.py").write_text("MINE = True\n")
+    return tmp_path
+
+
+def use(program: str, python: Path, project: Path, place: Path, **more: str) -> str:
+    (project / "use.py").write_text(program.replace("{place!r}", repr(str(place))))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")} | more
+    done = subprocess.run([python, "use.py"], cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_wheel_holds_every_package_under_its_installed_name_and_little_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert tops == {"kittimasks", "natsprites", "slowvae", "temporalpairs"}
-    assert "temporalpairs/__init__.py" not in names, "a namespace of its own folder would shut others out"
-    packages = (
-        "kittimasks",
-        "natsprites",
-        "slowvae",
-        "slowvae/metrics",
-        "temporalpairs/builders",
-        "temporalpairs/loaders",
-    )
-    for package in packages:
-        assert f"{package}/__init__.py" in names
-        assert f"{package}/py.typed" in names
-    assert "kittimasks/sample/instances_txt/0000.txt" in names
-    assert "natsprites/sample/youtube_vis.json" in names
+        names = {name for name in archive.namelist() if ".dist-info" not in name}
+    ours = [path for top in (*TOPS, *MAPPED) for path in (ROOT / top).rglob("*") if path.is_file()]
+    kept = [path.relative_to(ROOT) for path in ours if path.suffix in (".py", ".pyi", ".typed", ".json", ".txt", ".md")]
+    assert names == {str(Path("temporalpairs", path) if path.parts[0] in MAPPED else path) for path in kept}
+    assert {f"{top}/py.typed" for top in TOPS} <= names
     assert wheel.stat().st_size < 1_000_000
 
 
+def test_the_unpacked_wheel_is_imported_beside_a_users_own_modules(wheel: Path, project: Path, tmp_path: Path) -> None:
+    place = tmp_path / "unpacked"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(place)
+    use(_IMPORTS, Path(sys.executable), project, place, PYTHONPATH=str(place))
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_wheel_works_beside_a_users_own_loaders_and_builders(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_works_in_a_clean_environment(wheel: Path, project: Path, tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=True)
-    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    scripts = environment / ("Scripts" if os.name == "nt" else "bin")
     constraints = ROOT / "constraints.txt"
-    command = [python, "-m", "pip", "install", "--quiet", "--constraint", constraints, wheel]
+    command = [scripts / "python", "-m", "pip", "install", "--quiet", "--constraint", constraints, wheel]
     subprocess.run(command, check=True)
-
-    project = tmp_path / "project"
-    project.mkdir()
-    for name in ("loaders.py", "builders.py"):
-        (project / name).write_text("MINE = True\n")
-    (project / "use.py").write_text(_USE)
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    done = subprocess.run([python, "use.py"], cwd=project, env=clean, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "synthetic sample" in done.stdout
-    done = subprocess.run(
-        [python.parent / "temporal-pairs", "demo", "--steps", "10"],
-        cwd=project,
-        env=clean,
-        capture_output=True,
-        check=False,
-    )
+    assert use(_IMPORTS + _USE, scripts / "python", project, environment).count("synthetic sample") == 2
+    command = [scripts / "temporal-pairs", "demo", "--steps", "10"]
+    done = subprocess.run(command, cwd=project, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     for name in ("kitti-masks.png", "natural-sprites.png", "slowvae/pictures/traversals.gif"):
         assert (project / "demo-output" / name).exists()

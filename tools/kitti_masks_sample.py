@@ -8,10 +8,8 @@ package, the demo and the tests run through the same builders as the real annota
 
 from __future__ import annotations
 
-import argparse
 import math
-import os
-import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.random import Generator, Philox
-from synthesis import check_range, generalized_normal
+from synthesis import generalized_normal
 
-from temporalpairs.errors import OptionError
 from temporalpairs.runlength import RunLengths
 
 # Shape parameters β of the generalized normal distributions that fit the frame-to-frame differences of KITTI Masks
@@ -136,30 +133,14 @@ def synthesize_mots(
         The text files, one a video.
 
     Raises:
-        OptionError: an argument does not fit, or `folder` has an `instances_txt` already, which is left as it is.
+        FileExistsError: `folder` has an `instances_txt` already, which is left as it is.
     """
-    for name, value, low, high in [
-        ("seed", seed, 0, 2**64 - 1),
-        ("videos", videos, 1, 10_000),
-        ("frames", frames, 1, 1_000_000),
-        ("height", height, 64, 10_000),
-        ("width", width, 64, 100_000),
-    ]:
-        check_range(name, value, low, high)
     target = Path(folder) / "instances_txt"
-    if target.exists():
-        raise OptionError(f"{target} exists already and was left as it is; give another folder or delete it first.")
-    private = target.with_name(f".instances_txt.{os.getpid()}")
-    private.mkdir(parents=True)
-    try:
-        names = [f"{video:04d}.txt" for video in range(videos)]
-        for video, name in enumerate(names):
-            text = _video_text(seed, video, frames, height, width)
-            (private / name).write_text(text, encoding="ascii", newline="\n")
-        private.rename(target)
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
-    return [target / name for name in names]
+    target.mkdir(parents=True)
+    files = [target / f"{video:04d}.txt" for video in range(videos)]
+    for video, file in enumerate(files):
+        file.write_text(_video_text(seed, video, frames, height, width), encoding="ascii", newline="\n")
+    return files
 
 
 def _video_text(seed: int, video: int, frames: int, height: int, width: int) -> str:
@@ -391,26 +372,5 @@ def _reflect(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the generator from the command line.
-
-    Args:
-        arguments: the words after the command; by default, the process's own.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python tools/kitti_masks_sample.py",
-        description="Write synthetic annotations in the format of KITTI MOTS.",
-    )
-    parser.add_argument("folder", type=Path, help="where instances_txt is made")
-    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal bytes (default: 0)")
-    parser.add_argument("--videos", type=int, default=8, help="number of videos (default: 8)")
-    parser.add_argument("--frames", type=int, default=60, help="frames of each video (default: 60)")
-    options = parser.parse_args(arguments)
-    try:
-        synthesize_mots(options.folder, seed=options.seed, videos=options.videos, frames=options.frames)
-    except OptionError as problem:
-        parser.error(str(problem))
-
-
 if __name__ == "__main__":
-    main()
+    synthesize_mots(Path(sys.argv[1]))

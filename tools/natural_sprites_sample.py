@@ -8,10 +8,9 @@ the demo and the tests run through the same builders as the real annotations::
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -22,11 +21,9 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from numpy.random import Generator, Philox
 from outlines import SUBPIXEL, Outline, Polygon, bounding_box, clip, fill
-from synthesis import check_range, generalized_normal
+from synthesis import generalized_normal
 
-from temporalpairs.errors import OptionError, TemporalPairsError
 from temporalpairs.runlength import RunLengths
-from temporalpairs.store.atomic import publishing
 
 FILE_NAME = "youtube_vis.json"
 
@@ -180,7 +177,7 @@ _CAST = (
 )
 
 
-def synthesize_youtube_vis(*, seed: int = 0, videos: int = len(_SCENES), frames: int | None = None) -> dict[str, Any]:
+def synthesize_youtube_vis() -> dict[str, Any]:
     """Make synthetic annotations in the schema of the ``train.json`` of YouTube-VIS 2019.
 
     An annotation has one entry per frame in `segmentations`, `areas` and `bboxes`: null where the object is not
@@ -189,47 +186,31 @@ def synthesize_youtube_vis(*, seed: int = 0, videos: int = len(_SCENES), frames:
     are [x, y, width, height], those of the drawn mask: exact for run lengths, up to rasterising for polygons. The
     `length` of an annotation is 1 whatever its number of frames, as in the real file.
 
-    Args:
-        seed: equal seeds give equal annotations.
-        videos: number of videos; their sizes and casts recur after 12, and video k is the same whatever this number is.
-        frames: number of frames of each video; by default, 90 to 130.
-
     Returns:
         What `json.dump` writes: `info`, `licenses`, `videos`, `categories` and `annotations`.
-
-    Raises:
-        OptionError: an argument does not fit.
     """
-    for name, value, low, high in [
-        ("seed", seed, 0, 2**64 - 1),
-        ("videos", videos, 1, 10_000),
-        ("frames", 1 if frames is None else frames, 1, 100_000),
-    ]:
-        check_range(name, value, low, high)
     described: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for video in range(videos):
-        scene = _SCENES[video % len(_SCENES)]
-        length = scene.frames if frames is None else frames
+    for video, scene in enumerate(_SCENES):
         described.append(
             {
                 "width": scene.width,
-                "length": length,
+                "length": scene.frames,
                 "date_captured": "",
                 "license": 1,
                 "flickr_url": "",
-                "file_names": [f"synthetic{video:04d}/{frame:05d}.jpg" for frame in range(length)],
+                "file_names": [f"synthetic{video:04d}/{frame:05d}.jpg" for frame in range(scene.frames)],
                 "id": video + 1,
                 "coco_url": "",
                 "height": scene.height,
             }
         )
-        for annotation in _annotate(seed, video, length):
+        for annotation in _annotate(video):
             annotations.append({**annotation, "video_id": video + 1, "iscrowd": 0, "id": len(annotations) + 1})
     return {
         "info": {
-            "description": f"Synthetic annotations in the schema of YouTube-VIS 2019, seed {seed}: drawn by "
-            "natural_sprites_sample of temporal-pairs, not derived from any recording",
+            "description": "Synthetic annotations in the schema of YouTube-VIS 2019, seed 0: drawn by "
+            "natsprites.synthetic of temporal-pairs, not derived from any recording",
             "version": "1.0",
             "contributor": "The temporal-pairs developers",
         },
@@ -240,40 +221,8 @@ def synthesize_youtube_vis(*, seed: int = 0, videos: int = len(_SCENES), frames:
     }
 
 
-def write_youtube_vis(folder: Path, *, seed: int = 0, videos: int = len(_SCENES), frames: int | None = None) -> Path:
-    """Write what `synthesize_youtube_vis` makes of the same arguments to ``folder/youtube_vis.json``.
-
-    Args:
-        folder: created if absent.
-        seed: see `synthesize_youtube_vis`, as for the others.
-        videos: number of videos.
-        frames: number of frames of each video.
-
-    Returns:
-        The file.
-
-    Raises:
-        OptionError: an argument does not fit, or the file exists already and is left as it is.
-    """
-    target = Path(folder) / FILE_NAME
-    if os.path.lexists(target):
-        raise OptionError(f"{target} exists already and was left as it is; give another folder or delete it first.")
-    made = synthesize_youtube_vis(seed=seed, videos=videos, frames=frames)
-    with publishing(target) as private:
-        private.write_text(json.dumps(made, separators=(",", ":")) + "\n", encoding="ascii", newline="\n")
-    return target
-
-
-def motion_steps(rng: Generator, frames: int) -> Float64[np.ndarray, "frames 3"]:
-    """Draw the steps (y, x, area) that an object makes between frames, from the published generalized normals.
-
-    Args:
-        rng: the source of chance.
-        frames: how many.
-
-    Returns:
-        y and x in pixels of an image shrunk to 64×128, area as a share of the object's usual one.
-    """
+def _motion_steps(rng: Generator, frames: int) -> Float64[np.ndarray, "frames 3"]:
+    """Draw the steps (y, x, area) between frames: y and x in shrunk pixels, area as a share of the usual one."""
     return np.stack(
         [
             generalized_normal(rng, SHAPE_Y, SCALE_Y, frames),
@@ -284,13 +233,13 @@ def motion_steps(rng: Generator, frames: int) -> Float64[np.ndarray, "frames 3"]
     )
 
 
-def _annotate(seed: int, video: int, frames: int) -> list[dict[str, Any]]:
-    """Play one video: its annotations, without ids; chance is keyed by the seed and the video's number."""
-    rng = Generator(Philox(key=np.array([seed, video], dtype=np.uint64)))
-    scene = _SCENES[video % len(_SCENES)]
-    cast = [actor for actor in _CAST if actor.scene == video % len(_SCENES)]
+def _annotate(video: int) -> list[dict[str, Any]]:
+    """Play one video: its annotations, without ids; chance is keyed by the video's number."""
+    rng = Generator(Philox(key=np.array([0, video], dtype=np.uint64)))
+    scene = _SCENES[video]
+    cast = [actor for actor in _CAST if actor.scene == video]
     shapes = [Outline.random(rng) for _ in cast]
-    tracks = [_move(rng, scene, actor, frames) for actor in cast]
+    tracks = [_move(rng, scene, actor) for actor in cast]
     left = int(rng.uniform(0.3, 0.7) * scene.width)
     pole = range(left, left + int(_POLE_WIDTH * scene.width)) if scene.pole else range(0)
     annotations: list[dict[str, Any]] = [
@@ -305,7 +254,7 @@ def _annotate(seed: int, video: int, frames: int) -> list[dict[str, Any]]:
         }
         for actor in cast
     ]
-    for frame in range(frames):
+    for frame in range(scene.frames):
         hidden = np.zeros((scene.height, scene.width), dtype=np.bool_)
         for actor, shape, track, annotation in reversed(list(zip(cast, shapes, tracks, annotations, strict=True))):
             pose = track[frame]
@@ -320,7 +269,7 @@ def _annotate(seed: int, video: int, frames: int) -> list[dict[str, Any]]:
     return annotations
 
 
-def _move(rng: Generator, scene: _Scene, actor: _Actor, frames: int) -> list[_Pose]:
+def _move(rng: Generator, scene: _Scene, actor: _Actor) -> list[_Pose]:
     """Let one object move: its pose in each frame.
 
     Steps add up; what would carry the object out of its bounds is reflected back into them.
@@ -338,16 +287,16 @@ def _move(rng: Generator, scene: _Scene, actor: _Actor, frames: int) -> list[_Po
         x = _SHRUNK_WIDTH * (0.5 + side * rng.uniform(0.35, 0.5))
     elif actor.path is _Path.ENTERS:
         x = _SHRUNK_WIDTH / 2 + side * (_SHRUNK_WIDTH / 2 + 1.2 * reach_x)
-        drift = -side * 0.75 * _SHRUNK_WIDTH / frames
+        drift = -side * 0.75 * _SHRUNK_WIDTH / scene.frames
     elif actor.path is _Path.HIDDEN:
         low_x, high_x = _SHRUNK_WIDTH + 2.0 * reach_x, _SHRUNK_WIDTH + 3.0 * reach_x
         x = low_x
     elif actor.path is _Path.LEAVES:
         x = _SHRUNK_WIDTH * (0.5 - side * rng.uniform(0.0, 0.2))
-        drift = side * (0.7 * _SHRUNK_WIDTH + reach_x) / (0.75 * frames)
+        drift = side * (0.7 * _SHRUNK_WIDTH + reach_x) / (0.75 * scene.frames)
     area = actor.area
-    steps = motion_steps(rng, frames).tolist()
-    missing = _draw_gaps(rng, frames)
+    steps = _motion_steps(rng, scene.frames).tolist()
+    missing = _draw_gaps(rng, scene.frames)
     poses = []
     for frame, (step_y, step_x, step_area) in enumerate(steps):
         poses.append(_Pose(x, y, area, annotated=frame not in missing))
@@ -409,26 +358,6 @@ def _fold(value: float, low: float, high: float) -> float:
     return low + min(ahead, 2 * (high - low) - ahead)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the generator from the command line.
-
-    Args:
-        arguments: the words after the command; by default, the process's own.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python tools/natural_sprites_sample.py",
-        description="Write synthetic annotations in the schema of YouTube-VIS.",
-    )
-    parser.add_argument("folder", type=Path, help=f"where {FILE_NAME} is made")
-    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal bytes (default: 0)")
-    parser.add_argument("--videos", type=int, default=len(_SCENES), help="number of videos (default: %(default)s)")
-    parser.add_argument("--frames", type=int, help="frames of each video (default: 90 to 130)")
-    options = parser.parse_args(arguments)
-    try:
-        write_youtube_vis(options.folder, seed=options.seed, videos=options.videos, frames=options.frames)
-    except TemporalPairsError as problem:
-        parser.error(str(problem))
-
-
 if __name__ == "__main__":
-    main()
+    made = json.dumps(synthesize_youtube_vis(), separators=(",", ":")) + "\n"
+    Path(sys.argv[1], FILE_NAME).write_text(made, encoding="ascii", newline="\n")

@@ -1,12 +1,10 @@
-"""What the two generators of synthetic raw samples share: heavy-tailed steps, and a check of their arguments."""
+"""What the two generators of synthetic raw samples share: heavy-tailed steps."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
-
-from temporalpairs.errors import OptionError
 
 
 def generalized_normal(rng: Generator, shape: float, scale: float, size: int) -> Float[np.ndarray, " draws"]:
@@ -25,13 +23,3 @@ def generalized_normal(rng: Generator, shape: float, scale: float, size: int) ->
     """
     magnitude = scale * rng.standard_gamma(1.0 / shape, size) ** (1.0 / shape)
     return np.where(rng.random(size) < 0.5, -magnitude, magnitude)
-
-
-def check_range(name: str, value: int, low: int, high: int) -> None:
-    """Check an argument.
-
-    Raises:
-        OptionError: it is out of range.
-    """
-    if not low <= value <= high:
-        raise OptionError(f"{name}={value!r} does not fit; give a whole number from {low} to {high:,}.")

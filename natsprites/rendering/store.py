@@ -97,6 +97,19 @@ def render_store(
     )
 
 
+def render_sprites(
+    store: str | Path,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    format: StoreFormat | None = None,
+    progress: bool = True,
+    **looks: Any,
+) -> Path:
+    """Render a store as `render_store` does, with the fields of `SpriteOptions` as keyword arguments."""
+    return render_store(store, out, sprites=SpriteOptions(**looks), seed=seed, format=format, progress=progress)
+
+
 def _looks(options: SpriteOptions, seed: int, count: int) -> Float64[np.ndarray, "sequences looks"]:
     """Draw angle in degrees, code of the shape and color of each sequence."""
     index = np.arange(count)

@@ -1,0 +1,102 @@
+"""``temporal-pairs evaluate``, and the scores that ``train`` ends with."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from temporalpairs.cli._arguments import DEVICE, add_options, given
+from temporalpairs.datasets import Option, find_store
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from slowvae import Evaluation, Run
+    from temporalpairs.loaders import WindowDataset
+
+HELP = "score a training run by the reference's protocol, and draw it"
+SOURCE = Option("source", "store that the run was trained on, where it has moved: release, sample or a path")
+_HOW = (
+    Option("metrics", "names of the metrics (default: all that the dataset allows)", many=True),
+    Option("fraction", "share of the protocol's observations to draw (default: 1)", float),
+    Option("seed", "random seed for the observations (default: 0)", int),
+    DEVICE,
+)
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Score a run, or the runs of several seeds. Scores (scores.json) and pictures go into the run's folder."
+    )
+    parser.add_argument("folder", metavar="RUN", type=Path, help="folder that temporal-pairs train wrote")
+    add_options(parser, (SOURCE, *_HOW))
+    parser.add_argument("--no-pictures", action="store_true", help="draw no pictures")
+    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Score, draw, and print a table; of several runs, write means and deviations beside them."""
+    from slowvae.evaluation import describe_run
+    from slowvae.runs import SCORES, find_runs
+    from slowvae.seeds import summarize, table
+    from temporalpairs.store.atomic import replace_file
+
+    runs = find_runs(options.folder)
+    source = given(options, [SOURCE]).get("source")
+    how = given(options, _HOW)
+    found = [
+        score(
+            run,
+            data_of(run.folder, run.config.data, source),
+            pictures=not options.no_pictures,
+            progress=lambda name: print(f"{name} …", file=sys.stderr),
+            **how,
+        )
+        for run in runs
+    ]
+    scores = [one.scores for one, _ in found]
+    seeds = [run.config.options.seed for run in runs]
+    report: dict[str, Any] = {"runs": [str(run.folder) for run in runs], "seeds": seeds, "scores": scores}
+    if len(runs) > 1:
+        means = summarize(scores)
+        report |= {"mean": {n: m for n, (m, _) in means.items()}, "std": {n: s for n, (_, s) in means.items()}}
+        replace_file(options.folder / SCORES, json.dumps(report, indent=2).encode())
+    if options.json:
+        print(json.dumps(report, indent=2))
+        return
+    print(*(describe_run(run) for run in runs), table(seeds, scores), sep="\n")
+    print_pictures([path for _, drawn in found for path in drawn])
+
+
+def data_of(folder: Path, data: dict[str, Any], source: str | None) -> WindowDataset:
+    """Load the dataset of a run, from another store where one is named; its digest has to be the run's.
+
+    Args:
+        folder: the run's, or a file in it, for errors.
+        data: what the run's configuration says of its dataset.
+        source: release, sample or the path of a store, or None for the store that the run was trained on.
+    """
+    from slowvae.data import load_data
+
+    if source is not None:
+        word = source in ("release", "sample")
+        data = {**data, "store": str(find_store(f"{data['dataset']}:{source}" if word else source))}
+    return load_data(folder, data)
+
+
+def score(run: Run, dataset: WindowDataset, **how: Any) -> tuple[Evaluation, Sequence[Path]]:
+    """Score a run and draw it; returns the scores and the paths of the pictures."""
+    from slowvae.evaluation import evaluate
+
+    found = evaluate(run, dataset=dataset, **how)
+    return found, found.pictures
+
+
+def print_pictures(paths: Sequence[Path], indent: str = "") -> None:
+    """Say where pictures are."""
+    for path in paths:
+        print(f"{indent}drew {path}")

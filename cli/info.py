@@ -1,0 +1,92 @@
+"""``temporal-pairs info``, and the lines with which ``build`` and ``render`` say what they made."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from temporalpairs.cli._arguments import add_store
+from temporalpairs.datasets import find_store
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HELP = "show what a store holds and where it comes from"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_store(parser)
+    parser.add_argument("--json", action="store_true", help="print all attributes as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the description."""
+    from temporalpairs.store import read_attributes
+
+    store = find_store(options.store)
+    print(json.dumps(read_attributes(store), indent=2) if options.json else describe(store))
+
+
+def describe(path: Path) -> str:
+    """Describe a store in a few lines; what its attributes do not state is left out."""
+    from temporalpairs.store import read_attributes
+
+    attributes = read_attributes(path)
+    lines = [f"{attributes.get('title') or 'untitled'}  {attributes.get('edition') or ''}".rstrip()]
+    lines += [f"  {label:11}{text}" for label, text in _facts(attributes) if text]
+    return "\n".join([*lines, f"  {'store':11}{path}"])
+
+
+def _facts(attributes: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    counts, videos = attributes["counts"], attributes.get("videos")
+    builder = attributes.get("builder") or {}
+    names = attributes.get("factor_names") or []
+    units = attributes.get("factor_units") or [""] * len(names)
+    shape = attributes.get("image_shape")
+    yield "note", attributes.get("notes") or ""
+    yield "holds", f"{counts['sequences']:,} sequences, {counts['frames']:,} frames, {counts['pairs']:,} pairs"
+    yield (
+        "from",
+        f"{counts['tracks']:,} tracks in {counts['videos']} of {len(videos)} videos"
+        if videos
+        else "videos that are not known",
+    )
+    yield "factors", ", ".join(f"{name} [{unit}]" if unit else name for name, unit in zip(names, units, strict=False))
+    yield "images", " x ".join(map(str, shape)) + " pixels" if shape else "of any size, measured whole"
+    yield "categories", ", ".join((attributes.get("categories") or {}).values())
+    yield "arrays", ", ".join(attributes["arrays"])
+    yield "sources", _sources(attributes.get("sources") or [])
+    yield "read as", attributes.get("reader") or ""
+    yield "built by", f"{builder.get('name') or 'unknown'}, temporal-pairs {attributes['package_version']}"
+    yield "options", _told(builder.get("options") or {})
+    yield "rendered", _told(attributes.get("rendered") or {})
+    yield "license", attributes.get("license") or ""
+    yield "cite", ", ".join(re.findall(r"@\w+\{([^,\s]+),", attributes.get("citation") or ""))
+    yield "digest", attributes["manifest_sha256"]
+
+
+def _told(value: Any) -> str:
+    """Write a JSON value in words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={_inner(held)}" for name, held in value.items() if held not in ([], {}))
+    if isinstance(value, list):
+        return ", ".join(map(_inner, value))
+    return {"None": "by default", "True": "yes", "False": "no"}.get(str(value), str(value))
+
+
+def _inner(value: Any) -> str:
+    if isinstance(value, dict) and value.keys() == {"name", "options"}:
+        return f"{value['name']} ({_told(value['options'])})"
+    return f"({_told(value)})" if isinstance(value, dict | list) else _told(value)
+
+
+def _sources(sources: list[dict[str, Any]]) -> str:
+    if not sources:
+        return ""
+    total = sum(source["size"] for source in sources)
+    span = sources[0]["name"] if len(sources) == 1 else f"{sources[0]['name']} … {sources[-1]['name']}"
+    return f"{len(sources):,} file{'s' * (len(sources) > 1)}, {total:,} bytes: {span}"
