@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from temporalpairs.cli._arguments import DEVICE, add_options, given
-from temporalpairs.datasets import Option, find_store
+from temporalpairs.datasets import Option
 
 if TYPE_CHECKING:
     import argparse
@@ -40,8 +40,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Score, draw, and print a table; of several runs, write means and deviations beside them."""
-    from slowvae.evaluation import describe_run
-    from slowvae.runs import SCORES, find_runs
+    from slowvae.data import load_data
+    from slowvae.runs import SCORES, describe_run, find_runs
     from slowvae.seeds import summarize, table
     from temporalpairs.store.atomic import replace_file
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     found = [
         score(
             run,
-            data_of(run.folder, run.config.data, source),
+            load_data(run.folder, run.config.data, source),
             pictures=not options.no_pictures,
             progress=lambda name: print(f"{name} …", file=sys.stderr),
             **how,
@@ -72,28 +72,15 @@ def run(options: argparse.Namespace) -> None:
     print_pictures([path for _, drawn in found for path in drawn])
 
 
-def data_of(folder: Path, data: dict[str, Any], source: str | None) -> WindowDataset:
-    """Load the dataset of a run, from another store where one is named; its digest has to be the run's.
-
-    Args:
-        folder: the run's, or a file in it, for errors.
-        data: what the run's configuration says of its dataset.
-        source: release, sample or the path of a store, or None for the store that the run was trained on.
-    """
-    from slowvae.data import load_data
-
-    if source is not None:
-        word = source in ("release", "sample")
-        data = {**data, "store": str(find_store(f"{data['dataset']}:{source}" if word else source))}
-    return load_data(folder, data)
-
-
-def score(run: Run, dataset: WindowDataset, **how: Any) -> tuple[Evaluation, Sequence[Path]]:
+def score(
+    run: Run, dataset: WindowDataset, *, device: str = "auto", pictures: bool = True, **how: Any
+) -> tuple[Evaluation, list[Path]]:
     """Score a run and draw it; returns the scores and the paths of the pictures."""
     from slowvae.evaluation import evaluate
+    from temporalpairs.report.runs import save_pictures
 
-    found = evaluate(run, dataset=dataset, **how)
-    return found, found.pictures
+    found = evaluate(run, dataset=dataset, device=device, **how)
+    return found, save_pictures(run, found, dataset=dataset, device=device) if pictures else []
 
 
 def print_pictures(paths: Sequence[Path], indent: str = "") -> None:

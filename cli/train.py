@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from temporalpairs.cli._arguments import DEVICE, ROOT, add_datasets, add_options, check_writable, entry_of, given
-from temporalpairs.cli.evaluate import SOURCE, data_of, print_pictures, score
+from temporalpairs.cli.evaluate import SOURCE, print_pictures, score
 from temporalpairs.datasets import Option, find_dataset
 from temporalpairs.errors import OptionError, WrongStoreError
 
@@ -46,7 +43,6 @@ examples:
   temporal-pairs train --resume runs/sample --steps 1000
   temporal-pairs train --config runs/sample/config.json --seed 1 --out runs/again
 """
-_RANKS = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a process group needs, as torchrun sets them
 
 
 def training_options() -> tuple[Option, ...]:
@@ -95,9 +91,11 @@ def run(options: argparse.Namespace) -> None:
     """Train, and print scores and pictures."""
     training = given(options, training_options())
     _check_words(options, training)
-    with _process_group(vars(options).get("device", "auto")) as first:
-        runs, dataset = _train(options, training, first)
-        if first:
+    from slowvae.ranks import process_group
+
+    with process_group(vars(options).get("device", "auto")) as ranks:
+        runs, dataset = _train(options, training, ranks.first)
+        if ranks.first:
             _tell(runs, dataset, options)
 
 
@@ -128,9 +126,11 @@ def _words(names: list[str]) -> str:
 
 
 def _train(options: argparse.Namespace, training: dict[str, Any], first: bool) -> tuple[list[Run], WindowDataset]:
+    from slowvae.data import load_data
+    from slowvae.device import find_device
     from slowvae.runs import check_free, find_runs, read_config
     from slowvae.seeds import resume_each, train_seeds
-    from slowvae.training import find_device, train
+    from slowvae.training import train
 
     words = vars(options)
     how = {"device": words.get("device", "auto"), "tensorboard": words.get("tensorboard", True)}
@@ -139,7 +139,7 @@ def _train(options: argparse.Namespace, training: dict[str, Any], first: bool) -
     source = words.get("source")
     if "resume" in words:
         run = find_runs(options.resume)[0]
-        dataset = data_of(run.folder, run.config.data, source)
+        dataset = load_data(run.folder, run.config.data, source)
         return resume_each(options.resume, dataset, steps=training.get("steps"), **how), dataset
     if first and "seeds" not in words:
         check_free(options.out)
@@ -149,7 +149,7 @@ def _train(options: argparse.Namespace, training: dict[str, Any], first: bool) -
         if "model" in training:  # its weights are the model's own unless they are given too
             before |= {"beta": None, "gamma": None}
         training = {**before, **training}
-        dataset = data_of(options.config, config.data, source)
+        dataset = load_data(options.config, config.data, source)
     else:
         dataset = _load(options)
     if "seeds" not in words:
@@ -171,28 +171,8 @@ def _load(options: argparse.Namespace) -> WindowDataset:
     return dataset
 
 
-@contextmanager
-def _process_group(device: str) -> Iterator[bool]:
-    """Join the other ranks where `torchrun` started several; yields whether this is the one that prints."""
-    if any(name not in os.environ for name in _RANKS) or os.environ["WORLD_SIZE"] == "1":
-        yield True
-        return
-    import torch
-    import torch.distributed as dist
-
-    on_gpu = not device.startswith("cpu") and torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if on_gpu else "gloo")
-    try:
-        yield dist.get_rank() == 0
-        dist.barrier()
-    finally:
-        dist.destroy_process_group()
-
-
 def _tell(runs: list[Run], dataset: WindowDataset, options: argparse.Namespace) -> None:
-    from slowvae.evaluation import describe_run
+    from slowvae.runs import describe_run
     from slowvae.seeds import table
 
     scores = []
@@ -203,7 +183,8 @@ def _tell(runs: list[Run], dataset: WindowDataset, options: argparse.Namespace) 
         found, pictures = score(run, dataset, metrics=["mcc"], **given(options, [DEVICE]))
         scores.append(found.scores)
         factors = ", ".join(f"{name} {value:.3f}" for name, value in found.per_factor.items())
-        print(f"  mcc_spearman {found.scores['mcc_spearman']:.4f}  ({factors})")
+        for name, value in found.scores.items():
+            print(f"  {name} {value:.4f}  ({factors})")
         print_pictures(pictures, "  ")
     if len(scores) > 1:
         print(table([run.config.options.seed for run in runs], scores))
