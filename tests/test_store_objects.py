@@ -70,6 +70,25 @@ def test_objects_that_do_not_fit_are_neither_written_nor_read(
         read_store(path)
 
 
+def test_joined_parts_keep_their_objects() -> None:
+    part = replace(SEQUENCES, objects=replace(objects_of(SEQUENCES), video=np.zeros(5, np.int64)))
+    joined = Sequences.concatenate([part, part])
+    objects, of_part = objects_of(joined), objects_of(part)
+    assert objects.video.tolist() == [0] * 5 + [1] * 5
+    for name in ("track", "category", "length"):
+        assert np.array_equal(getattr(objects, name), np.tile(getattr(of_part, name), 2))
+    second = objects.hidden[len(of_part.hidden) :]
+    assert np.array_equal(objects.hidden[: len(of_part.hidden)], of_part.hidden)
+    assert np.array_equal(second - [5, 0], of_part.hidden)
+    assert np.array_equal(joined.lengths, np.tile(part.lengths, 2))
+
+
+@pytest.mark.parametrize("parts", [[], [SEQUENCES, replace(SEQUENCES, objects=None)]], ids=["none", "some"])
+def test_parts_of_which_something_would_be_lost_are_not_joined(parts: list[Sequences]) -> None:
+    with pytest.raises(OptionError, match="cannot be joined"):
+        Sequences.concatenate(parts)
+
+
 def test_a_manifest_without_one_of_the_tables_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(store, "OBJECT_COLUMNS", ("video", "track"))

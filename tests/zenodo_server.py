@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
 
-Shape = Literal["key", "filename", "entries", "entries-inline"]
 Kind = Literal[
     "status",  # `status`, with Retry-After `retry_after`: seconds, or "date+N" for N seconds from now as an HTTP date
     "reset",  # `after` bytes of the body, then the connection is reset
@@ -48,7 +47,7 @@ class Fault:
         on: the requests that it may meet: for metadata, or for a file's bytes.
         times: how many of them it meets before the next fault has its turn; None for all.
         status: for kind "status".
-        retry_after: likewise.
+        retry_after: the answer's Retry-After, for kind "status".
         after: bytes of the body before the fault; "slow" has its piece here.
         pause: for kind "slow", seconds.
         text: for the kinds "text" and "redirect".
@@ -74,17 +73,15 @@ class Request:
     @property
     def on(self) -> Literal["metadata", "file"]:
         """Tell what it asks for."""
-        path = urlsplit(self.path).path
-        return "file" if re.search(r"/files/[^/]+/content$", path) or not path.startswith("/api/") else "metadata"
+        return "metadata" if self.path.startswith("/api/") else "file"
 
 
 class ZenodoServer:
     """A Zenodo of one record on 127.0.0.1, for use as a context manager.
 
-    It serves the record's metadata at /api/records/RECORD and /api/records/RECORD/files in one of the shapes that
-    occurred, and each file at /api/records/RECORD/files/NAME/content and at /records/RECORD/files/NAME. As Zenodo does,
+    It serves the record's metadata at /api/records/RECORD and each file at /records/RECORD/files/NAME. As Zenodo does,
     it answers 403 to a User-Agent with "python-requests" in it, sends its rate limit with every answer (Retry-After:
-    59 also with a good one), honours Range, and gives JSON or HTML with an error.
+    59 also with a good one), honors Range, and gives JSON or HTML with an error.
 
     ```python
     with ZenodoServer({"a.bin": data}, faults=[Fault("reset", after=1000), Fault("status", status=429)]) as server:
@@ -96,16 +93,9 @@ class ZenodoServer:
     Args:
         files: the record's files, name to bytes.
         record: the record's number.
-        shape: the form of the metadata: "key" (until 2023 and today), "filename" (October 2023), "entries" (the list
-            under its own address, as InvenioRDM has it), "entries-inline" (the same within the record).
         faults: met in their order, each by the requests that it is `on`.
-        links: where the links of the metadata lead; by default to this server. A byte-for-byte mirror of Zenodo has
-            "https://zenodo.org" here.
         patch: keys to set in (or, with the value ..., to drop from) each file's metadata.
         license: what the metadata have as the record's license.
-        content_ranges: whether /api/…/content honours Range, which Zenodo's did not in 2026 (zenodo/zenodo#2593).
-        clock: seconds by which the server's clock is ahead.
-        port: the port, 0 for any that is free.
 
     Attributes:
         requests: what was asked for, in the order of arrival.
@@ -116,30 +106,21 @@ class ZenodoServer:
         files: Mapping[str, bytes],
         *,
         record: int = 3931823,
-        shape: Shape = "key",
         faults: Sequence[Fault] = (),
-        links: str | None = None,
         patch: Mapping[str, object] | None = None,
         license: object = None,
-        content_ranges: bool = True,
-        clock: float = 0.0,
-        port: int = 0,
     ) -> None:
         self.files = dict(files)
         self.record = record
-        self.shape = shape
         self.patch = dict(patch or {})
         self.license = license if license is not None else {"id": "cc-by-4.0"}
-        self.content_ranges = content_ranges
-        self.clock = clock
         self.requests: list[Request] = []
         self.stopped = threading.Event()
         self._faults = list(faults)
         self._left = [fault.times for fault in faults]
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", port), _handler(self))
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self.links = links or self.url
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -174,38 +155,22 @@ class ZenodoServer:
                     return fault
         return None
 
-    def metadata(self, *, listing: bool, wrong_md5: bool) -> Any:
-        """Return the record's metadata, or its listing of files."""
-        entries = [self._entry(name, data, wrong_md5) for name, data in self.files.items()]
-        listed: dict[str, Any] = {"enabled": True, "links": {"self": f"{self.links}/api/records/{self.record}/files"}}
-        if listing:
-            return {**listed, "entries": entries, "default_preview": None, "order": []}
-        files: Any = entries
-        if self.shape == "entries":
-            files = {"enabled": True}
-        elif self.shape == "entries-inline":
-            files = {**listed, "count": len(entries), "entries": {entry["key"]: entry for entry in entries}}
-        about: dict[str, object] = {"title": "KITTI Masks", "publication_date": "2020-07-06"}
-        about |= {"rights": self.license} if isinstance(self.license, list) else {"license": self.license}
+    def metadata(self, *, wrong_md5: bool) -> Any:
+        """Return the record's metadata."""
+        files = [self._entry(name, data + b"?" * wrong_md5) for name, data in self.files.items()]
+        about = {"title": "KITTI Masks", "publication_date": "2020-07-06", "license": self.license}
         return {"id": self.record, "metadata": about, "files": files}
 
-    def _entry(self, name: str, data: bytes, wrong_md5: bool) -> dict[str, Any]:
-        digest = hashlib.md5(data + b"?" * wrong_md5).hexdigest()
-        here = f"{self.links}/api/records/{self.record}/files"
-        entry: dict[str, Any]
-        if self.shape == "filename":
-            # The link with the file's id led nowhere while Zenodo answered like this (zenodo/zenodo#2486).
-            identity = f"{digest[:8]}-0d15-4ad0-9f32-b1b3fd8a1a71"
-            entry = {"id": identity, "filename": name, "filesize": len(data), "checksum": digest}
-            entry["links"] = {"self": f"{here}/{identity}"}
-        else:
-            entry = {"key": name, "size": len(data), "checksum": f"md5:{digest}"}
-            content = f"{here}/{quote(name)}/content"
-            by_shape = (
-                {"self": content} if self.shape == "key" else {"self": f"{here}/{quote(name)}", "content": content}
-            )
-            entry["links"] = by_shape
-        entry |= self.patch
+    def _entry(self, name: str, data: bytes) -> dict[str, Any]:
+        link = f"{self.url}/api/records/{self.record}/files/{quote(name)}/content"
+        checksum = f"md5:{hashlib.md5(data).hexdigest()}"
+        entry = {
+            "key": name,
+            "size": len(self.files[name]),
+            "checksum": checksum,
+            "links": {"self": link},
+            **self.patch,
+        }
         return {key: value for key, value in entry.items() if value is not ...}
 
 
@@ -223,9 +188,6 @@ def _handler(zenodo: ZenodoServer) -> type[BaseHTTPRequestHandler]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-        def date_time_string(self, timestamp: float | None = None) -> str:
-            return super().date_time_string(time() + zenodo.clock if timestamp is None else timestamp)
-
         def do_GET(self) -> None:
             request = Request(self.path, {name.lower(): value for name, value in self.headers.items()})
             fault = zenodo.arrived(request)
@@ -241,30 +203,22 @@ def _handler(zenodo: ZenodoServer) -> type[BaseHTTPRequestHandler]:
                 self._answer(request, fault)
 
         def _answer(self, request: Request, fault: Fault | None) -> None:
-            path, api = urlsplit(request.path).path, f"/api/records/{zenodo.record}"
-            name = unquote(path.removesuffix("/content").rpartition("/")[2])
-            if path in {api, f"{api}/files"}:
-                wrong = fault is not None and fault.kind == "wrong-md5"
-                answer = zenodo.metadata(listing=path != api, wrong_md5=wrong)
+            path = urlsplit(request.path).path
+            name = unquote(path.rpartition("/")[2])
+            if path == f"/api/records/{zenodo.record}":
+                answer = zenodo.metadata(wrong_md5=fault is not None and fault.kind == "wrong-md5")
                 self._json(200, answer, fault)
-            elif path in {f"{api}/files/{quote(name)}/content", f"/records/{zenodo.record}/files/{quote(name)}"}:
-                data = zenodo.files.get(name)
-                if data is None:
-                    self._fail(404, f"Record '{zenodo.record}' has no file '{name}'.")
-                else:
-                    self._file(request, data, fault)
-            elif name in zenodo.files and path == f"{api}/files/{quote(name)}":
-                self._json(200, {"key": name, "status": "completed"}, fault)
+            elif path == f"/records/{zenodo.record}/files/{quote(name)}" and name in zenodo.files:
+                self._file(request, zenodo.files[name], fault)
             else:
                 self._fail(404, "The requested URL was not found on the server.")
 
         def _file(self, request: Request, data: bytes, fault: Fault | None) -> None:
             kind = fault.kind if fault else None
             start = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
-            ranged = start is not None and (zenodo.content_ranges or not request.path.startswith("/api/"))
             if kind == "corrupt":
                 data = data[:-1] + bytes([data[-1] ^ 1])
-            if start is None or not ranged or kind == "ignore-range":
+            if start is None or kind == "ignore-range":
                 self._send(200, "application/octet-stream", data, fault=fault)
             elif kind == "wrong-range":
                 span = {"Content-Range": f"bytes 0-{len(data) - 1}/{len(data)}"}
@@ -280,7 +234,7 @@ def _handler(zenodo: ZenodoServer) -> type[BaseHTTPRequestHandler]:
 
         def _fail(self, status: int, message: str, retry_after: str | None = None) -> None:
             if retry_after is not None and retry_after.startswith("date+"):
-                retry_after = self.date_time_string(time() + zenodo.clock + float(retry_after.removeprefix("date+")))
+                retry_after = self.date_time_string(time() + float(retry_after.removeprefix("date+")))
             headers = {"Retry-After": retry_after or ""}
             body = json.dumps({"status": status, "message": message}).encode()
             self._send(status, "application/json", body, headers)

@@ -89,8 +89,9 @@ def downloaded(record: int, name: str, folder: Path, *, progress: bool = True) -
             private = held.enter_context(private_folder(folder / name, "download"))
             held.callback(_drop_if_empty, private / name)
             for left in abandoned(folder / name, "download"):
-                if (left / name).is_file() and not (private / name).exists():
-                    (left / name).rename(private / name)
+                part = left / name
+                if part.is_file() and not part.is_symlink() and not (private / name).exists():
+                    part.rename(private / name)
             _download(session, file, private / name, progress)
         except (_RefusedError, requests.RequestException) as problem:
             raise error(_reason(problem)) from None

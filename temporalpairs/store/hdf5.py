@@ -110,7 +110,8 @@ def _check(path: Path) -> None:
     if block == _user_block(digest):
         return
     if block.startswith(_MAGIC) or digest.encode("ascii") in block:  # damage behind the user block, or in its text
-        raise StoreCorruptError(path, "its bytes are damaged (SHA-256 differs from the one in its user block)")
+        problem = "its bytes are damaged, or a program has it open for writing"
+        raise StoreCorruptError(path, f"{problem} (SHA-256 differs from the one in its user block)")
     raise NotAStoreError(path, "a file that is no HDF5 store of this package")
 
 
