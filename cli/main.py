@@ -242,7 +242,7 @@ def _export(options: argparse.Namespace) -> None:
             raise OptionError("--out is missing: a pickle does not go to the standard output.")
         print(export_masks(options.store, options.out))
         return
-    from natsprites.convert import export_release as export_statistics
+    from natsprites.release import export_release as export_statistics
 
     if options.out is not None:
         print(export_statistics(options.store, options.out))

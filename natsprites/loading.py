@@ -19,7 +19,7 @@ SAMPLE_FILE = Path(__file__).parent / "sample" / "youtube_vis.json"
 
 
 def _convert(csv: Path, out: Path, license: str | None, verified: bool) -> None:
-    from natsprites.convert import convert_release
+    from natsprites.release import convert_release
 
     convert_release(csv, out, license=license, verified=verified)
 

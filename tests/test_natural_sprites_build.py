@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from statistics_made import REAL_CSV, REAL_JSON, needs_real_statistics
 
-from natsprites.convert import export_release
 from natsprites.loading import SAMPLE_FILE
+from natsprites.release import export_release
 from temporalpairs.builders import build_natural_sprites
 from temporalpairs.cli.main import main
 from temporalpairs.errors import NotAStoreError, OptionError, RawDataError, StoreExistsError

@@ -14,9 +14,8 @@ from zenodo_server import ZenodoServer
 
 from natsprites import load_natural_sprites
 from natsprites.card import PUBLISHED_FILTERED, PUBLISHED_TRANSITIONS, RECORD, RELEASED_FILENAME
-from natsprites.convert import convert_release, export_release
 from natsprites.loading import SAMPLE_FILE
-from natsprites.release import write_released
+from natsprites.release import convert_release, export_release, write_released
 from natsprites.statistics import to_sequences
 from natsprites.transitions import find_transitions, keep_usual_areas
 from temporalpairs.builders import build_natural_sprites
