@@ -38,7 +38,7 @@ def masks(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def sprites(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    dataset = load_natural_sprites(tmp_path_factory.getbasetemp() / "home", source="sample", discrete=True, channels=1)
+    dataset = load_natural_sprites("sample", root=tmp_path_factory.getbasetemp() / "home", discrete=True, channels=1)
     return train(dataset, tmp_path_factory.mktemp("sprites") / "run", **FEW)
 
 

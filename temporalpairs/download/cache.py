@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from temporalpairs.errors import SourceMissingError, StoreExistsError, StoreNotFoundError, TemporalPairsError
+from temporalpairs.errors import (
+    OptionError,
+    SourceMissingError,
+    StoreExistsError,
+    StoreNotFoundError,
+    TemporalPairsError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,6 +80,11 @@ def provide(
         return ensure_sample(sample, folder)
     path = Path(source).expanduser()
     if not path.exists():
+        if isinstance(source, str) and Path(path.name).stem == source:
+            raise OptionError(
+                f"source={source!r} is unknown, and nothing here has that name; give 'release', 'sample', or the path "
+                "of a NAME.zarr folder or a NAME.h5 file."
+            )
         raise StoreNotFoundError(path)
     return path
 
@@ -140,6 +151,8 @@ def ensure_release(release: Release, root: Path, *, download: bool = True, progr
             license, verified = found.license, True
         with _another_may_win():
             release.convert(file, path, license, verified)
+        if verified:
+            file.unlink()  # downloaded above; a file that the user put there stays
     return path
 
 
