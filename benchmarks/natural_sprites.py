@@ -82,7 +82,7 @@ def bench_csv(scratch: Path, repeats: int) -> None:
     read_released(path)
     works = [lambda: read_released(path), lambda: reference_csv.evaluate_cells(path)]
     ours, theirs = medians(works, repeats)
-    say(f"a CSV of {path.stat().st_size / 1e6:.0f} MB (reference: each cell a literal)", ours, theirs, 20)
+    say(f"a CSV of {path.stat().st_size / 1e6:.0f} MB (reference: each cell a literal)", ours, theirs, 2)
     own = seconds(lambda: reference_csv.load_csv(path))
     print(f"  the reference's own reader, which makes pairs too, takes {own:.1f} s")
 

@@ -3,7 +3,7 @@
 ```python
 from kittimasks import load_kitti_masks
 
-masks = load_kitti_masks(source="sample")
+masks = load_kitti_masks("sample")
 frames, factors = masks[0]
 ```
 """

@@ -1,4 +1,4 @@
-"""`load_kitti_masks`: from a word (release, sample) or a path to a dataset."""
+"""`load_kitti_masks` and `load_kitti_arrays`: the release, the sample or any store as a dataset."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kittimasks import card
 from temporalpairs.download.cache import Release, Sample, provide
+from temporalpairs.errors import DownloadError
 
 if TYPE_CHECKING:
     from kittimasks.dataset import KittiMasks
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import Transform
     from temporalpairs.loaders.options import Boundary
     from temporalpairs.loaders.splits import Split
+    from temporalpairs.store import Store
 
 SAMPLE_FOLDER = Path(__file__).parent / "sample" / "instances_txt"
 
@@ -49,41 +51,53 @@ def load_kitti_masks(
     download: bool = True,
     transform: Transform | None = None,
 ) -> KittiMasks:
-    """Load KITTI Masks, downloading and converting it the first time.
+    """Load KITTI Masks as a PyTorch dataset; the first call downloads and converts the release.
 
     Args:
-        root: folder where stores live; by default ``$TEMPORAL_PAIRS_HOME``, else the user's cache folder.
         source: ``"release"``, the published file (Zenodo record 3931823); ``"sample"``, a small synthetic one that
             ships with the package and needs no network; or the path of a store.
+        root: folder where the stores of release and sample live; by default ``$TEMPORAL_PAIRS_HOME``, else the user's
+            cache folder.
         split: ``"all"``, ``"train"``, ``"val"`` or ``"test"``: 80, 10 and 10 % of the frames, whole videos each
             where the store knows them.
-        window: frames of a sample, 2 or more.
-        max_delta_t: neighboring frames of a sample lie 1 … max_delta_t frames apart.
-        boundary: at the end of a sequence, ``"clamp"`` shrinks the distance as the reference does, ``"valid"`` draws
-            among the distances that fit.
-        seed: of the distances; a sample is a function of (seed, epoch, index) alone.
-        step: a fixed distance of neighboring frames instead of a random one.
-        min_length: sequences with fewer frames are left out.
-        one_per_sequence: a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
-        download: whether to download the release if it is not there.
-        transform: applied to the frames, float32 [window, 1, 64, 64], of each sample.
+        window: number of frames in a sample, at least 2.
+        max_delta_t: largest distance between neighboring frames of a sample, in frames; the distance is drawn
+            uniformly from 1 … max_delta_t.
+        boundary: rule at the end of a sequence: ``"clamp"`` shrinks the distance as the reference does, ``"valid"``
+            draws among the distances that fit.
+        seed: random seed of the frame distances; a sample is a function of (seed, epoch, index) alone.
+        step: fixed distance between neighboring frames of a sample, instead of a random one.
+        min_length: number of frames below which a sequence is left out.
+        one_per_sequence: whether a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
+        download: whether to download the release if it is not on this machine.
+        transform: function of the frames of a sample, float32 [window, 1, 64, 64].
 
     Returns:
-        A map-style dataset of (frames float32 [window, 1, 64, 64], factors float32 [window, 3] = y, x, area).
+        A map-style dataset of (frames float32 [window, 1, 64, 64] in [0, 1], factors float32 [window, 3] = y, x, area
+        in pixels; origin top left, y down).
 
     Raises:
-        SourceMissingError: the release is not there and ``download`` is False.
-        DownloadError: the release could not be downloaded; the text tells the manual way.
+        OptionError: ``source`` is neither a known word nor an existing path, or an option does not fit.
+        SourceMissingError: the release is not on this machine and ``download`` is False.
+        DownloadError: the release could not be downloaded; the text tells how to do it by hand.
         ReleasedFileError: the released file is damaged or something else.
         StoreError: a store is missing or damaged.
-        OptionError: an option does not fit.
+
+    Example:
+        ```python
+        from kittimasks import load_kitti_masks
+        from torch.utils.data import DataLoader
+
+        masks = load_kitti_masks("sample", split="train", max_delta_t=3)
+        frames, factors = masks[0]  # [2, 1, 64, 64] and [2, 3]
+        loader = DataLoader(masks, batch_size=32, shuffle=True)
+        frames, factors = next(iter(loader))  # [32, 2, 1, 64, 64] and [32, 2, 3]
+        ```
     """
     from kittimasks.dataset import KittiMasks
-    from temporalpairs.store import read_store
 
-    path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
     return KittiMasks(
-        read_store(path),
+        _open(source, root, download=download),
         split=split,
         window=window,
         max_delta_t=max_delta_t,
@@ -110,15 +124,40 @@ def load_kitti_arrays(
     one_per_sequence: bool = False,
     download: bool = True,
 ) -> ArrayDataset:
-    """Load KITTI Masks as NumPy arrays, without importing PyTorch; `load_kitti_masks` explains the arguments.
+    """Load KITTI Masks as NumPy arrays, without importing PyTorch.
 
-    `temporalpairs.loaders.ArrayLoader` makes batches of it.
+    Arguments, samples and errors are those of `load_kitti_masks`; `temporalpairs.loaders.ArrayLoader` makes batches.
+
+    Example:
+        ```python
+        from kittimasks import load_kitti_arrays
+
+        masks = load_kitti_arrays("sample", window=4, step=1)
+        frames, factors = masks[0]  # numpy arrays [4, 1, 64, 64] and [4, 3]
+        ```
     """
     from kittimasks.windows import choose_windows
     from temporalpairs.loaders.arrays import ArrayDataset
     from temporalpairs.loaders.options import WindowOptions
+
+    options = WindowOptions(
+        window=window,
+        max_delta_t=max_delta_t,
+        boundary=boundary,
+        seed=seed,
+        step=step,
+        min_length=min_length,
+        one_per_sequence=one_per_sequence,
+    )
+    return ArrayDataset(choose_windows(_open(source, root, download=download), split, options)[1])
+
+
+def _open(source: str | Path, root: str | Path | None, *, download: bool) -> Store:
+    """Find, download or build the store that ``source`` names, and read it."""
     from temporalpairs.store import read_store
 
-    path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
-    options = WindowOptions(window, max_delta_t, boundary, seed, step, min_length, one_per_sequence)
-    return ArrayDataset(choose_windows(read_store(path), split, options)[1])
+    try:
+        path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
+    except DownloadError as error:
+        raise error.with_traceback(None) from None  # pages of frames would hide what to do by hand
+    return read_store(path)

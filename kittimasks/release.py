@@ -28,7 +28,7 @@ from jaxtyping import Float32, Int64, UInt8
 from kittimasks import card
 from temporalpairs.builders.formats import mots
 from temporalpairs.errors import DatasetWarning, OptionError, ReleasedFileError, WrongStoreError
-from temporalpairs.sequences import UNKNOWN, Sequences
+from temporalpairs.sequences import SIDE, UNKNOWN, Sequences
 from temporalpairs.store import read_store, write_store
 from temporalpairs.store.atomic import publishing
 from temporalpairs.store.manifest import Edition
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _MASKS, _FACTORS = "pedestrians", "pedestrians_latents"
-_SIDE = 64  # pixels
-_PIXELS = _SIDE * _SIDE
+_PIXELS = SIDE * SIDE
 
 # What Python writes for a dict of lists of arrays.
 _OPCODES = frozenset(
@@ -102,7 +101,7 @@ def read_released(path: Path, *, verified: bool = False) -> ReleasedMasks:
     for i, (masks, values) in enumerate(_pairs(path, held)):
         place = f"sequence {i}"
         refused = partial(ReleasedFileError, path, place=place)
-        pixels = _array(refused, _MASKS, masks, "|b1", (_SIDE, _SIDE))
+        pixels = _array(refused, _MASKS, masks, "|b1", (SIDE, SIDE))
         rows = _array(refused, _FACTORS, values, "<f4", (3,))
         size -= pixels.nbytes + rows.nbytes
         if size < 0:
@@ -278,7 +277,7 @@ def _measure(pixels: np.ndarray) -> Float32[np.ndarray, "T 3"]:
     in_row, in_column = (pixels.sum(axis=axis, dtype=np.uint8) for axis in (2, 1))
     area = in_row.sum(axis=1, dtype=np.int64)
     with np.errstate(invalid="ignore"):
-        y, x = (counts @ np.arange(_SIDE) / area for counts in (in_row, in_column))
+        y, x = (counts @ np.arange(SIDE) / area for counts in (in_row, in_column))
     return np.stack([y, x, area], axis=1).astype(np.float32)
 
 
@@ -326,7 +325,7 @@ class _Packed:
         self.rows = rows
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        return np.unpackbits(self.rows, axis=1).reshape(-1, _SIDE, _SIDE).view(np.bool_).__reduce__()
+        return np.unpackbits(self.rows, axis=1).reshape(-1, SIDE, SIDE).view(np.bool_).__reduce__()
 
 
 class _AsNumPy1:

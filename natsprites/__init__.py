@@ -3,7 +3,7 @@
 ```python
 from natsprites import load_natural_sprites
 
-sprites = load_natural_sprites(source="sample")
+sprites = load_natural_sprites("sample")
 frames, factors = sprites[0]
 ```
 """

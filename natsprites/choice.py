@@ -44,6 +44,21 @@ class SpriteChoice:
         if self.channels not in _CHANNELS:
             raise OptionError(f"channels={self.channels}: give 1 or 3.")
         checked_seed(self.seed)
+        object.__setattr__(self, "sprites", _looks(self.sprites))
+
+
+def _looks(described: object) -> SpriteOptions | None:
+    """Return how sprites look, also of what `SpriteOptions.to_json` gave."""
+    if described is None or isinstance(described, SpriteOptions):
+        return described
+    try:
+        return SpriteOptions.from_json(dict(described))  # type: ignore[call-overload]
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, OptionError):
+            raise
+        raise OptionError(
+            f"sprites={described!r:.80}: give SpriteOptions or what its to_json() gives, or None for the reference's."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

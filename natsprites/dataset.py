@@ -14,6 +14,9 @@ from temporalpairs.loaders.dataset import Transform, WindowDataset
 from temporalpairs.loaders.sequence import SequenceView
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from natsprites.ground_truth import SpritesGroundTruth
     from natsprites.rendering.options import SpriteOptions
     from temporalpairs.loaders.splits import Split
@@ -46,7 +49,7 @@ class NaturalSprites(WindowDataset):
         min_length: sequences with fewer frames are left out.
         one_per_sequence: a sample is a sequence, of which an epoch shows one window.
         transform: applied to the frames of each sample.
-        sprites: how sprites look; by default as in the reference.
+        sprites: how sprites look, as `SpriteOptions` or what their ``to_json`` gives; by default as in the reference.
 
     Raises:
         WrongStoreError: the store holds another dataset, or one whose masks were not shrunk.
@@ -67,10 +70,19 @@ class NaturalSprites(WindowDataset):
         min_length: int = 1,
         one_per_sequence: bool = False,
         transform: Transform | None = None,
-        sprites: SpriteOptions | None = None,
+        sprites: SpriteOptions | Mapping[str, Any] | None = None,
     ) -> None:
         choice = SpriteChoice(
-            split, window, step, min_length, one_per_sequence, discrete, area_filter, channels, seed, sprites
+            split,
+            window,
+            step,
+            min_length,
+            one_per_sequence,
+            discrete,
+            area_filter,
+            channels,
+            seed,
+            sprites,  # type: ignore[arg-type]  # SpriteChoice reads a mapping
         )
         found = choose_sprites(store, choice)
         self.choice = choice

@@ -1,26 +1,30 @@
-"""`load_natural_sprites`: from a word (release, sample) or a path to a dataset."""
+"""`load_natural_sprites` and `load_sprite_arrays`: the release, the sample or any store as a dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from natsprites import card
 from temporalpairs.download.cache import Release, Sample, provide
+from temporalpairs.errors import DownloadError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from natsprites.dataset import NaturalSprites
     from natsprites.rendering.options import SpriteOptions
     from temporalpairs.loaders.arrays import ArrayDataset
     from temporalpairs.loaders.dataset import Transform
     from temporalpairs.loaders.splits import Split
+    from temporalpairs.store import Store
 
 SAMPLE_FILE = Path(__file__).parent / "sample" / "youtube_vis.json"
 
 
 def _convert(csv: Path, out: Path, license: str | None, verified: bool) -> None:
-    from natsprites.convert import convert_release
+    from natsprites.release import convert_release
 
     convert_release(csv, out, license=license, verified=verified)
 
@@ -28,7 +32,7 @@ def _convert(csv: Path, out: Path, license: str | None, verified: bool) -> None:
 def _build_sample(out: Path) -> None:
     from natsprites.build import build_natural_sprites
 
-    build_natural_sprites(out, SAMPLE_FILE, reader="youtube-vis", progress=False, edition=card.SYNTHETIC)
+    build_natural_sprites(out, [SAMPLE_FILE], progress=False, edition=card.SYNTHETIC)
 
 
 RELEASE = Release(card.FACTS.title, card.RECORD, card.RELEASED_FILENAME, card.FACTS.dataset, _convert)
@@ -52,46 +56,55 @@ def load_natural_sprites(
     transform: Transform | None = None,
     sprites: SpriteOptions | Mapping[str, Any] | None = None,
 ) -> NaturalSprites:
-    """Load Natural Sprites, downloading and converting the mask statistics the first time.
+    """Load Natural Sprites as a PyTorch dataset; the first call downloads and converts the mask statistics.
 
     Args:
-        root: folder where stores live; by default ``$TEMPORAL_PAIRS_HOME``, else the user's cache folder.
         source: ``"release"``, the published file (Zenodo record 3948069); ``"sample"``, a small synthetic one that
             ships with the package and needs no network; or the path of a store.
+        root: folder where the stores of release and sample live; by default ``$TEMPORAL_PAIRS_HOME``, else the user's
+            cache folder.
         split: ``"all"``, ``"train"``, ``"val"`` or ``"test"``: 80, 10 and 10 % of the frames; whole videos each where
             the store knows them, whole objects otherwise.
-        window: frames of a sample, 2 or more.
-        discrete: move x, y and area to the centers of 32, 32 and 6 bins, as the reference's discrete variant does.
-        area_filter: drop this share of the transitions, those with the smallest and the largest areas; 0 keeps all.
-        channels: 3 or 1, equal ones unless there are colors.
-        seed: of angle, shape and color; a sample is a function of (seed, epoch, index) alone.
-        step: frames from one of a window to the next.
-        min_length: sequences with fewer frames are left out.
-        one_per_sequence: a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
-        download: whether to download the release if it is not there.
-        transform: applied to the frames, float32 [window, channels, 64, 64], of each sample.
-        sprites: shapes, angles, colors and size of the sprites; by default as in the reference.
+        window: number of frames in a sample, at least 2.
+        discrete: whether to move x, y and area to the centers of 32, 32 and 6 bins, as the reference's discrete
+            variant does.
+        area_filter: share of the transitions that is dropped, those with the smallest and the largest areas; 0 keeps
+            all.
+        channels: number of channels of a frame, 3 or 1; all are equal unless there are colors.
+        seed: random seed of angle, shape and color; a sample is a function of (seed, epoch, index) alone.
+        step: distance between neighboring frames of a sample, in frames.
+        min_length: number of frames below which a sequence is left out.
+        one_per_sequence: whether a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
+        download: whether to download the release if it is not on this machine.
+        transform: function of the frames of a sample, float32 [window, channels, 64, 64].
+        sprites: shapes, angles, colors and size of the sprites, as `SpriteOptions` or the mapping that their
+            ``to_json()`` gives; by default as in the reference.
 
     Returns:
-        A map-style dataset of (frames float32 [window, channels, 64, 64], factors float32 [window, 5] = x, y, scale,
-        angle, shape).
+        A map-style dataset of (frames float32 [window, channels, 64, 64] in [0, 1], factors float32 [window, 5] = x, y
+        and scale as shares of the side (y up), angle in degrees, code of the shape).
 
     Raises:
-        SourceMissingError: the release is not there and ``download`` is False.
-        DownloadError: the release could not be downloaded; the text tells the manual way.
+        OptionError: ``source`` is neither a known word nor an existing path, or an option does not fit.
+        SourceMissingError: the release is not on this machine and ``download`` is False.
+        DownloadError: the release could not be downloaded; the text tells how to do it by hand.
         ReleasedFileError: the released file is damaged or something else.
         StoreError: a store is missing or damaged.
-        OptionError: an option does not fit.
+
+    Example:
+        ```python
+        from natsprites import SpriteOptions, load_natural_sprites
+
+        sprites = load_natural_sprites("sample", discrete=True, channels=1)
+        frames, factors = sprites[0]  # [2, 1, 64, 64] and [2, 5]
+        red_or_green = SpriteOptions(shapes=("square", "star_4"), colors=((1, 0, 0), (0, 1, 0)))
+        frames, factors = load_natural_sprites("sample", sprites=red_or_green)[0]  # [2, 3, 64, 64] and [2, 8]
+        ```
     """
     from natsprites.dataset import NaturalSprites
-    from natsprites.rendering.options import SpriteOptions
-    from temporalpairs.store import read_store
 
-    if isinstance(sprites, Mapping):
-        sprites = SpriteOptions.from_json(dict(sprites))
-    path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
     return NaturalSprites(
-        read_store(path),
+        _open(source, root, download=download),
         split=split,
         window=window,
         discrete=discrete,
@@ -120,18 +133,45 @@ def load_sprite_arrays(
     min_length: int = 1,
     one_per_sequence: bool = False,
     download: bool = True,
-    sprites: SpriteOptions | None = None,
+    sprites: SpriteOptions | Mapping[str, Any] | None = None,
 ) -> ArrayDataset:
-    """Load Natural Sprites as NumPy arrays, without importing PyTorch; `load_natural_sprites` explains the arguments.
+    """Load Natural Sprites as NumPy arrays, without importing PyTorch.
 
-    `temporalpairs.loaders.ArrayLoader` makes batches of it.
+    Arguments, samples and errors are those of `load_natural_sprites`; `temporalpairs.loaders.ArrayLoader` makes
+    batches.
+
+    Example:
+        ```python
+        from natsprites import load_sprite_arrays
+
+        sprites = load_sprite_arrays("sample", window=4, channels=1)
+        frames, factors = sprites[0]  # numpy arrays [4, 1, 64, 64] and [4, 5]
+        ```
     """
     from natsprites.choice import SpriteChoice, choose_sprites
     from temporalpairs.loaders.arrays import ArrayDataset
+
+    choice = SpriteChoice(
+        split=split,
+        window=window,
+        discrete=discrete,
+        area_filter=area_filter,
+        channels=channels,
+        seed=seed,
+        step=step,
+        min_length=min_length,
+        one_per_sequence=one_per_sequence,
+        sprites=sprites,  # type: ignore[arg-type]  # SpriteChoice reads a mapping
+    )
+    return ArrayDataset(choose_sprites(_open(source, root, download=download), choice).source)
+
+
+def _open(source: str | Path, root: str | Path | None, *, download: bool) -> Store:
+    """Find, download or build the store that ``source`` names, and read it."""
     from temporalpairs.store import read_store
 
-    path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
-    choice = SpriteChoice(
-        split, window, step, min_length, one_per_sequence, discrete, area_filter, channels, seed, sprites
-    )
-    return ArrayDataset(choose_sprites(read_store(path), choice).source)
+    try:
+        path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
+    except DownloadError as error:
+        raise error.with_traceback(None) from None  # pages of frames would hide what to do by hand
+    return read_store(path)

@@ -4,7 +4,7 @@
 from kittimasks import load_kitti_masks
 from slowvae import evaluate, train
 
-run = train(load_kitti_masks(source="sample"), "runs/sample", steps=500)
+run = train(load_kitti_masks("sample"), "runs/sample", steps=500)
 evaluate(run).scores
 ```
 """

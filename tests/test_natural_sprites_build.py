@@ -15,8 +15,8 @@ import pytest
 from raw import write_text
 from statistics_made import REAL_CSV, REAL_JSON, needs_real_statistics
 
-from natsprites.convert import export_release
 from natsprites.loading import SAMPLE_FILE
+from natsprites.release import export_release
 from temporalpairs.builders import build_natural_sprites
 from temporalpairs.builders.formats import Annotations, open_annotations
 from temporalpairs.cli.main import main

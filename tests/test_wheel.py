@@ -33,13 +33,13 @@ assert loaders is not temporalpairs.loaders
 """
 
 _USE = """
-masks = load_kitti_masks(source="sample", root="stores")
+masks = load_kitti_masks("sample", root="stores")
 frames, factors = next(iter(DataLoader(masks, batch_size=32, shuffle=True, num_workers=1)))
 assert frames.shape == (32, 2, 1, 64, 64), frames.shape
 print(masks)
 x = frames.flatten(0, 1)
 assert objective(x, *SlowVAE()(x)).total.isfinite()
-sprites = load_natural_sprites(source="sample", root="stores")
+sprites = load_natural_sprites("sample", root="stores")
 frames, factors = next(iter(DataLoader(sprites, batch_size=32, shuffle=True, num_workers=1)))
 assert frames.shape == (32, 2, 3, 64, 64), frames.shape
 print(sprites)
