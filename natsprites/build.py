@@ -18,7 +18,7 @@ from temporalpairs.errors import OptionError, RawDataError, StoreExistsError
 from temporalpairs.parallel import run_in_order
 from temporalpairs.sequences import SIDE
 from temporalpairs.store import StoreFormat, store_path, write_store
-from temporalpairs.store.manifest import PAPER, Edition
+from temporalpairs.store.manifest import Edition
 from temporalpairs.tracks import MaskTrack, SourceFile, VideoTracks
 
 if TYPE_CHECKING:
@@ -94,16 +94,17 @@ def build_natural_sprites(
             f"Nothing is seen of the {len(statistics):,} object(s) in {len(annotations.videos)} video(s)."
         )
     attributes = card.attributes(
-        edition or replace(card.BUILT, license=annotations.license or "unknown: the annotations do not tell"),
+        edition or replace(card.BUILT, license=annotations.license or card.BUILT.license),
         image_shape=(SIDE, SIDE) if downscale else None,
         crop_columns=options.columns,
         categories=annotations.categories,
         videos=[video.name for video in annotations.videos],
         sources=sources,
         builder={"name": "build_natural_sprites", "options": asdict(options)},
+        citation=annotations.citation,
+        reader=annotations.reader,
     )
-    told = {"citation": "\n".join(filter(None, (PAPER, annotations.citation))), "reader": annotations.reader}
-    return write_store(path, sequences, attributes | told, format)
+    return write_store(path, sequences, attributes, format)
 
 
 def measure_annotations(

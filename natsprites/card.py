@@ -39,7 +39,7 @@ FACTS = DatasetFacts(
 
 BUILT = Edition(
     "built from raw annotations",
-    "that of the annotations; YouTube-VIS: CC BY 4.0",
+    "that of the annotations, which do not state one",
 )
 SYNTHETIC = Edition(
     "synthetic sample",
@@ -58,6 +58,8 @@ def attributes(
     videos: Sequence[str],
     sources: Sequence[SourceFile],
     builder: dict[str, Any],
+    citation: str = CITATION,
+    reader: str = "",
 ) -> dict[str, Any]:
     """Put together the attributes of a Natural Sprites store.
 
@@ -69,10 +71,14 @@ def attributes(
         videos: name of each video.
         sources: the raw files.
         builder: what built the store, and with which options.
+        citation: BibTeX of the annotations' paper; the store has it after the dataset's own.
+        reader: name of the raw format; empty for the released file.
     """
     shared = edition.attributes(FACTS, which, image_shape=image_shape, videos=videos, sources=sources, builder=builder)
     return {
         **shared,
+        "citation": "\n".join(filter(None, (PAPER, citation))),
+        "reader": reader,
         "crop_columns": list(crop_columns),
         "categories": {str(number): name for number, name in sorted(categories.items())},
     }
