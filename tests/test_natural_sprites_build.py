@@ -255,7 +255,7 @@ def test_tracks_of_any_format_are_measured(tmp_path: Path) -> None:
 def test_a_format_that_tells_neither_license_nor_citation_is_credited_with_none(tmp_path: Path) -> None:
     annotations = Annotations((MadeVideo("a", (made_track(3, {0: box(1, 2)}),), 1),), {})
     attributes = read_attributes(build_natural_sprites(tmp_path / "a.zarr", annotations, progress=False))
-    assert attributes["license"] == "unknown: the annotations do not tell"
+    assert attributes["license"] == "that of the annotations, which do not state one"
     assert attributes["citation"].count("@") == 1
 
 

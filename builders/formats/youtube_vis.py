@@ -267,13 +267,14 @@ class AnnotatedVideo:
 
     def _counts(self, counts: msgspec.Raw) -> Int64[np.ndarray, "runs"] | UInt32[np.ndarray, "runs"]:
         """Parse run lengths, which are a JSON list, whose sum is not checked here, or a compressed string."""
-        if bytes(memoryview(counts)[:1]) != b"[":
+        view = memoryview(counts)
+        if view[0] != ord("["):
             return RunLengths.from_string(msgspec.json.decode(counts, type=str), self.height, self.width).counts
-        text = bytes(memoryview(counts)[1:-1])
+        text = bytes(view[1:-1])
         if text.translate(None, _PLAIN):  # numbers such as 12.0, or no numbers
             numbers = np.array(msgspec.json.decode(counts, type=list[_Run]), np.int64)
         else:
-            numbers = np.fromstring(text, np.int64, sep=",")  # 1.5 times as fast as by way of a list
+            numbers = np.fromstring(text, np.int64, sep=",")  # no number overflows: it would become 2⁶³ − 1
         if not len(numbers):
             raise MaskFormatError("there is no run")
         return numbers
