@@ -134,7 +134,7 @@ def test_observations_are_encoded_in_calls_of_bounded_size(
 
 
 def test_natural_sprites_can_be_scored(tmp_path: Path, chance: RandomState) -> None:
-    truth = load_natural_sprites(tmp_path, source="sample", discrete=True, channels=1).ground_truth()
+    truth = load_natural_sprites(root=tmp_path, source="sample", discrete=True, channels=1).ground_truth()
     rows, columns = np.mgrid[:64, :64].reshape(2, -1) / 64
 
     def encode(observations: np.ndarray) -> np.ndarray:
@@ -151,7 +151,7 @@ def test_natural_sprites_can_be_scored(tmp_path: Path, chance: RandomState) -> N
 
 
 def test_masks_cannot_be_scored(tmp_path: Path, chance: RandomState) -> None:
-    truth = load_kitti_masks(tmp_path, source="sample").ground_truth()
+    truth = load_kitti_masks(root=tmp_path, source="sample").ground_truth()
     for score in (beta_vae_score, factor_vae_score):
         with pytest.raises(OptionError, match="factors cannot be set"):
             score(truth, flat, chance)
