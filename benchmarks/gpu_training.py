@@ -65,37 +65,36 @@ def load(data: Path | None, max_delta_t: int) -> Drawn:
         unknown = np.full(count, -1)
         sequences = Sequences(
             frames=file["frames"], factors=file["factors"], start=file["start"], video=unknown, track=unknown,
-            window=unknown, first_frame=unknown, category=unknown,
+            crop=unknown, first_frame=unknown, category=unknown,
         )  # fmt: skip
     return Drawn(Windows.of(sequences, np.arange(count), WindowOptions(max_delta_t=max_delta_t)))
 
 
 def make_session(dataset: Drawn, device: torch.device, **told: Any) -> Any:
-    """Return a session as `slowvae.train` makes it, without a folder."""
+    """Return a training as `slowvae.train` makes it, without a folder."""
     from slowvae.options import TrainOptions
     from slowvae.ranks import Ranks
     from slowvae.runs import RunConfig
-    from slowvae.training import Session
+    from slowvae.training import Training
 
     options = TrainOptions(batch_size=BATCH, **told)
     config = RunConfig(options, {}, 1, 2, False, str(device), {})
-    return Session(dataset, config, device, None, Ranks())
+    return Training(dataset, config, device, None, Ranks())
 
 
 class Job:
     """A session on a stream of its own, with its batches and its captured step."""
 
     def __init__(self, dataset: Drawn, device: torch.device, *, graph: bool = True, **told: Any) -> None:
-        from slowvae.steps import GraphedStep
+        from slowvae.device import fast_step
 
         self.session = make_session(dataset, device, **told)
-        self.batches = self._endless()
+        self.batches = self.session.batches()
         self.cuda = device.type == "cuda"
         self.stream = torch.cuda.Stream(device) if self.cuda else None
         with self.context():
             frames = next(self.batches)
-            captured = self.cuda and graph
-            self.step: Any = GraphedStep(self.session.update, frames) if captured else self.session.update
+            self.step: Any = fast_step(self.session, frames) if graph else self.session.take_step
 
     def context(self) -> Any:
         """Return what makes the job's stream the present one."""
@@ -105,11 +104,6 @@ class Job:
         """Take a step."""
         with self.context():
             self.step(next(self.batches))
-
-    def _endless(self) -> Iterator[Tensor]:
-        while True:
-            for frames, _ in self.session.loader:
-                yield frames
 
 
 def weights(session: Any) -> Tensor:
@@ -130,7 +124,7 @@ def check(dataset: Drawn, device: torch.device) -> dict[str, Any]:
                 job.take()
         wait(device)
         apart = (weights(graphed.session) - weights(eager.session)).abs().max().item()
-        sums = [job.session.update.take_means(50)["total"] for job in (graphed, eager)]
+        sums = [(job.session.sums[-1] / 50).item() for job in (graphed, eager)]
         rows[precision] = {"capture_changes_nothing": untouched, "weights_apart": apart, "totals": sums}
         print(
             f"{precision}: capturing changed {'nothing' if untouched else 'THE WEIGHTS'}; after 50 steps the weights "
@@ -329,7 +323,7 @@ def train(
                 job.take()
             if done % 5000 == 4999:  # so that the host does not run ahead without end, and NaN is seen
                 wait(device)
-                if not all(job.session.update.is_finite() for job in jobs):
+                if not all(job.session.sums.isfinite().all() for job in jobs):
                     raise SystemExit(f"{model} diverged by step {done + 1}.")
         wait(device)
         scores += [score(job.session, dataset, device) for job in jobs]

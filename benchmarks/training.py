@@ -30,7 +30,8 @@ from natsprites.build import build_natural_sprites
 from natsprites.loading import SAMPLE_FILE
 from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
-from slowvae.training import Session, configure
+from slowvae.runs import RunConfig
+from slowvae.training import Training
 
 BATCH = 32  # pairs, the reference's
 TARGET = 1.5
@@ -44,14 +45,14 @@ def endless(batches: Any) -> Iterator[Any]:
 
 def ours(dataset: Any, precision: Any, steps: int) -> Callable[[], None]:
     """Return what takes so many steps as `slowvae.train` does between two rows of the log."""
-    config = configure(dataset, TrainOptions(batch_size=BATCH, precision=precision), CPU)
-    session = Session(dataset, config, CPU, None, Ranks())
-    batches = endless(session.loader)
+    config = RunConfig.of(dataset, TrainOptions(batch_size=BATCH, precision=precision), CPU)
+    training = Training(dataset, config, CPU, None, Ranks())
+    batches = training.batches()
 
     def take() -> None:
-        for frames, _ in islice(batches, steps):
-            session.update(frames)
-        session.update.take_means(steps)
+        for frames in islice(batches, steps):
+            training.take_step(frames)
+        training.sums.tolist()
 
     return take
 
@@ -70,7 +71,7 @@ def theirs(dataset: Any, collate: Any, channels: int, workers: int, steps: int) 
 
 def bench(name: str, dataset: Any, reference: Any, collate: Any, steps: int, repeats: int) -> None:
     channels = dataset.source.frame_shape[0]
-    auto = configure(dataset, TrainOptions(), CPU).options.precision
+    auto = RunConfig.of(dataset, TrainOptions(), CPU).options.precision
     works = [
         ours(dataset, auto, steps),
         ours(dataset, "float32", steps),

@@ -1,4 +1,4 @@
-"""SlowVAE, the model that proves the data: network, objective, training, metrics and pictures.
+"""SlowVAE, the model that proves the data: network, objective, training, metrics and evaluation.
 
 ```python
 from kittimasks import load_kitti_masks

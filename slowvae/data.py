@@ -11,17 +11,24 @@ from temporalpairs.errors import OptionError, RunError, SourceMissingError, Stor
 from temporalpairs.loaders.dataset import WindowDataset
 
 
-def describe_data(dataset: WindowDataset) -> dict[str, Any]:
-    """Return what tells a dataset from others, and what `load_data` needs to load it again, as JSON can hold it.
+def checked_dataset(dataset: Any) -> WindowDataset:
+    """Return a dataset that the caller gave.
 
     Raises:
-        OptionError: it is no dataset of windows.
+        OptionError: it is no dataset of windows, or its samples hold more than a window.
     """
     if not isinstance(dataset, WindowDataset):
         raise OptionError(
-            f"dataset={dataset!r:.80}: give a dataset of windows, such as load_kitti_masks('sample'), "
-            "and neither its name nor a loader of it."
+            f"dataset={dataset!r:.80}: give a dataset of windows, as its load function returns it, not its "
+            "name and not a loader of it."
         )
+    if len(getattr(dataset.source, "sample_shape", range(4))) != 4:
+        raise OptionError("The dataset has negatives, of which this model makes no use; load it with negatives=0.")
+    return dataset
+
+
+def describe_data(dataset: WindowDataset) -> dict[str, Any]:
+    """Return what tells a dataset from others, and what `load_data` needs to load it again, as JSON can hold it."""
     info = dataset.info
     described = {
         "dataset": dataset.name,

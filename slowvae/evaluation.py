@@ -14,11 +14,10 @@ import torch
 from jaxtyping import Bool, Float32, Float64, Int64, Num
 from numpy.random import Generator, RandomState
 
-from slowvae.data import describe_data, load_data
+from slowvae.data import checked_dataset, describe_data, load_data
 from slowvae.device import find_device
 from slowvae.metrics import beta_vae_score, dci, factor_vae_score, mcc, mig, modularity_explicitness, sap
 from slowvae.metrics.protocol import MIN_DRAWN, PROTOCOL, Protocol
-from slowvae.model import checked_network
 from slowvae.options import number
 from slowvae.runs import FORMAT, SCORES, Run, describe_run
 from temporalpairs.checks import whole
@@ -97,7 +96,7 @@ def evaluate(
         from kittimasks import load_kitti_masks
         from slowvae import evaluate, train
 
-        run = train(load_kitti_masks("sample"), "runs/scored", steps=20, batch_size=16)
+        run = train(load_kitti_masks("sample"), "runs/scored", steps=4, batch_size=16)
         evaluate(run, fraction=0.05).scores["mcc_spearman"]
         ```
 
@@ -121,6 +120,8 @@ def evaluate(
         dataset = load_data(run.folder, run.config.data, source)
     elif source is not None:
         raise OptionError("Both a dataset and source= are given; give one of them.")
+    else:
+        dataset = checked_dataset(dataset)
     data = describe_data(dataset)
     chosen = _choose(metrics, allowed_metrics(dataset))
     fraction = number("fraction", fraction)
@@ -129,7 +130,7 @@ def evaluate(
     protocol = {name: PROTOCOL[name].scaled(fraction) for name in chosen}
     shown = PROTOCOL["mcc"].scaled(fraction)
     seed = whole("seed", seed, 0, 2**32 - 1)
-    trained = run.network(None if network is None else checked_network(network), find_device(device))
+    trained = run.network(network, find_device(device))
     trained.check_frames(dataset.source.frame_shape)
     known = read_scores(run.folder)  # a damaged file shows before the work
 
@@ -327,7 +328,7 @@ def _correlate(
     return found.matrix[:, :latents], np.where(found.assignment < latents, found.assignment, -1)
 
 
-def _choose(metrics: Sequence[str] | None, allowed: tuple[str, ...]) -> tuple[str, ...]:
+def _choose(metrics: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
     if metrics is None:
         return allowed
     chosen = (metrics,) if isinstance(metrics, str) else metrics

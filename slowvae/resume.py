@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from slowvae.data import check_data, load_data
+from slowvae.data import check_data, checked_dataset, load_data
 from slowvae.device import find_device
 from slowvae.model import SlowVAE
 from slowvae.options import TrainOptions
@@ -46,8 +46,8 @@ def resume(
         from kittimasks import load_kitti_masks
         from slowvae import resume, train
 
-        run = train(load_kitti_masks("sample"), "runs/longer", steps=10, batch_size=16)
-        run = resume("runs/longer", steps=20)
+        run = train(load_kitti_masks("sample"), "runs/longer", steps=4, batch_size=16)
+        run = resume("runs/longer", steps=8)
         ```
 
     Args:
@@ -76,6 +76,8 @@ def resume(
         dataset = load_data(run.folder, config.data, source)
     elif source is not None:
         raise OptionError("Both a dataset and source= are given; give one of them.")
+    else:
+        dataset = checked_dataset(dataset)
     check_data(run.folder, config.data, dataset)
     if network is None and config.own_network:
         run.new_network()  # says what is missing

@@ -73,7 +73,7 @@ class RunConfig:
         """Return the configuration of a new run, with precision and weights settled.
 
         Raises:
-            OptionError: it is no dataset of windows, or no network.
+            OptionError: ``network`` is none.
         """
         data = describe_data(dataset)
         beta, gamma = options.weights
@@ -189,7 +189,7 @@ class Run:
         Raises:
             RunError: there is no checkpoint, or the weights do not fit the network.
         """
-        made = self.new_network() if network is None else network
+        made = self.new_network() if network is None else checked_network(network)
         load_weights(made, self.checkpoint()["network"], self.folder)
         return made.to(device).eval()
 
@@ -261,7 +261,6 @@ def load_weights(network: SlowVAE, weights: dict[str, Any], place: Path) -> None
     """Load the weights of a checkpoint into a network.
 
     Raises:
-        OptionError: ``network`` is none.
         RunError: they do not fit.
     """
     try:

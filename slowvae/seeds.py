@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slowvae.data import checked_dataset
 from slowvae.device import find_device
 from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
@@ -42,7 +43,7 @@ def train_seeds(
         from kittimasks import load_kitti_masks
         from slowvae import train_seeds
 
-        runs = train_seeds(load_kitti_masks("sample"), "runs/seeds", [0, 1], steps=20, batch_size=16)
+        runs = train_seeds(load_kitti_masks("sample"), "runs/seeds", [0, 1], steps=4, batch_size=16)
         ```
 
     Args:
@@ -67,7 +68,7 @@ def train_seeds(
         raise OptionError(f"seeds={seeds!r:.80}: give several seeds, such as [0, 1, 2].") from error
     if not each or len({chosen.seed for chosen in each}) != len(each):
         raise OptionError(f"seeds={list(seeds)}: give at least one, and each once.")
-    place, ranks = find_device(device), Ranks.present()
+    dataset, place, ranks = checked_dataset(dataset), find_device(device), Ranks.present()
     configs = [RunConfig.of(dataset, chosen, place) for chosen in each]
     Training(dataset, configs[0], place, None, ranks)  # what does not fit shows before anything is written
     runs = [Run(checked_folder(out) / f"{SEED_FOLDER}{config.options.seed}", config) for config in configs]

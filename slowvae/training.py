@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from slowvae.data import checked_dataset
 from slowvae.device import default_generators, fast_step, find_device, own_chance
 from slowvae.model import SlowVAE
 from slowvae.objectives import Objective, objective
@@ -58,7 +59,7 @@ def train(
         from kittimasks import load_kitti_masks
         from slowvae import train
 
-        run = train(load_kitti_masks("sample"), "runs/sample", steps=20, batch_size=16)
+        run = train(load_kitti_masks("sample"), "runs/sample", steps=8, batch_size=16)
         run.log()["total"]
         ```
 
@@ -82,7 +83,7 @@ def train(
         RunNotWrittenError: the disk is full, say; the last checkpoint is kept.
         TrainingInterrupted: Ctrl-C; the step that it came in was finished and saved.
     """
-    place, ranks = find_device(device), Ranks.present()
+    dataset, place, ranks = checked_dataset(dataset), find_device(device), Ranks.present()
     config = RunConfig.of(dataset, TrainOptions.of(options, **fields), place, network)
     training = Training(dataset, config, place, network, ranks)  # what does not fit shows before anything is written
     run = Run(checked_folder(out), config)

@@ -69,6 +69,7 @@ def test_metrics_are_those_of_the_reference(reference: tuple[Any, dict[str, floa
     assert modularity_explicitness(*arrays).modularity == pytest.approx(expected["modularity"], abs=1e-9)
 
 
+@pytest.mark.slow
 @needs_reference
 def test_dci_is_that_of_the_reference(reference: tuple[Any, dict[str, float]]) -> None:
     arrays, expected = reference
@@ -373,6 +374,15 @@ def test_continuous_factors_are_told_where_classes_are_needed() -> None:
             score(*parts(codes, factors))
     assert sap(*parts(codes, factors), continuous=True).matrix.shape == (5, 3)
     assert 0 < mcc(codes, factors).score < 1
+
+
+def test_continuous_factors_that_recur_are_no_classes() -> None:
+    """A protocol draws more observations than a store has frames."""
+    frames = np.random.default_rng(0).normal(size=(150, 2))
+    factors = np.concatenate([frames] * 5)
+    with pytest.raises(OptionError, match="column 0 has 150 different values in 750 rows, and not only whole numbers"):
+        mig(factors, factors)
+    assert mig(factors, np.round(factors)).score > 0
 
 
 def test_options_out_of_range_are_told() -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from torch.utils.data import DataLoader
 from kittimasks import KittiMasks, load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites
 from natsprites.statistics import to_sequences
-from slowvae import Objective, Run, SlowVAE, TrainOptions, resume, train, train_seeds
+from slowvae import Objective, Run, SlowVAE, TrainOptions, evaluate, resume, train, train_seeds
 from slowvae.data import load_data
 from slowvae.device import fast_step
 from slowvae.model import default_decoder, default_encoder
@@ -770,6 +771,18 @@ def test_where_capturing_fails_steps_are_eager(masks: KittiMasks, whole: Run, mo
         step = fast_step(training, cpu_frames(training))
     assert step == training.take_step
     assert torch.equal(training.noise.get_state(), before)
+
+
+@pytest.mark.parametrize("shown", [train, resume, train_seeds, evaluate])
+def test_the_examples_of_the_docs_run(
+    shown: Callable[..., Any], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEMPORAL_PAIRS_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+    assert shown.__doc__
+    code = textwrap.dedent(shown.__doc__.partition("```python\n")[2].partition("```")[0])
+    assert "sample" in code
+    exec(code, {})
 
 
 def test_the_log_of_a_run_that_logged_nothing_is_empty(whole: Run, tmp_path: Path) -> None:

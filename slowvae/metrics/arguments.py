@@ -24,10 +24,10 @@ class Split:
     """Codes and factors of a training and a test part, checked.
 
     Attributes:
-        codes: of the training part.
-        factors: of the training part; class indices if the metric's factors are classes, the same for both parts.
-        codes_test: of the test part.
-        factors_test: of the test part.
+        codes: codes of the training part.
+        factors: factors of the training part; where they are classes, their indices, the same in both parts.
+        codes_test: codes of the test part.
+        factors_test: factors of the test part.
     """
 
     codes: Float64[np.ndarray, "n codes"]

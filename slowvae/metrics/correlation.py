@@ -23,7 +23,7 @@ class MccScore:
         matrix: correlations with their signs, a row for each factor and a column for each code.
         assignment: the code of each factor.
         per_factor: absolute correlation of each factor with its code.
-        correlation: which one.
+        correlation: which correlation it is, Spearman's or Pearson's.
     """
 
     score: float
@@ -54,8 +54,8 @@ def mcc(
     padded.
 
     Args:
-        codes: at least as many as factors.
-        factors: of any scale, none constant.
+        codes: codes, at least as many as factors.
+        factors: factors of any scale, none constant.
         correlation: Spearman's of the ranks, where ties share their mean rank, or Pearson's.
 
     Raises:

@@ -19,10 +19,10 @@ class ModularityScore:
     """Modularity and explicitness.
 
     Attributes:
-        modularity: mean over the codes, in [0, 1].
+        modularity: mean modularity of the codes, in [0, 1].
         explicitness_train: mean over the factors of the area under the ROC curve, in [0, 1]; 0.5 is chance.
-        explicitness_test: the same of the test part.
-        mutual_information: of each binned code with each factor, in nats.
+        explicitness_test: mean over the factors of that area on the test part.
+        mutual_information: mutual information of each binned code with each factor, in nats.
     """
 
     modularity: float
@@ -58,11 +58,11 @@ def modularity_explicitness(
     classes that both the training part and the part scored hold. Rows of other classes count among the rest.
 
     Args:
-        codes: of the training part.
-        factors: of the training part, at least two; their values are classes.
-        codes_test: of the test part.
-        factors_test: of the test part.
-        bins: of equal width, from the smallest to the largest value of each code.
+        codes: codes of the training part.
+        factors: factors of the training part, at least two; their values are classes.
+        codes_test: codes of the test part.
+        factors_test: factors of the test part.
+        bins: bins of equal width, from the smallest to the largest value of each code.
 
     Raises:
         OptionError: the arrays do not fit, there is one factor only, a factor is constant in one of the parts or

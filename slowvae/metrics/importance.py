@@ -22,9 +22,9 @@ class DciScore:
     Attributes:
         disentanglement: how far a code is important for one factor only, weighted by the codes' importance; in [0, 1].
         completeness: how far one code only is important for a factor, weighted by the factors' importance; in [0, 1].
-        informativeness_train: mean accuracy over the factors, in [0, 1].
-        informativeness_test: the same of the test part.
-        importance: of each code for each factor; a factor's importances add up to 1, or are 0 if no code tells of it.
+        informativeness_train: mean accuracy over the factors on the training part, in [0, 1].
+        informativeness_test: mean accuracy over the factors on the test part, in [0, 1].
+        importance: importance of each code for each factor; a factor's add up to 1, or are 0 if no code tells of it.
     """
 
     disentanglement: float
@@ -61,11 +61,11 @@ def dci(
     codes and 100 classes.
 
     Args:
-        codes: of the training part, at least two.
-        factors: of the training part, at least two; their values are classes.
-        codes_test: of the test part.
-        factors_test: of the test part; a class that the training part lacks counts as not recognised.
-        seed: of the trees, which take the codes in random order and keep the first of equally good splits.
+        codes: codes of the training part, at least two.
+        factors: factors of the training part, at least two; their values are classes.
+        codes_test: codes of the test part.
+        factors_test: factors of the test part; a class that the training part lacks counts as not recognised.
+        seed: random seed of the trees, which take the codes in random order and keep the first of equally good splits.
         jobs: factors fitted at once; by default one on each processor. The score does not depend on it.
 
     Raises:

@@ -17,8 +17,8 @@ class MigScore:
 
     Attributes:
         score: mean over the factors, in [0, 1].
-        mutual_information: of each binned code with each factor, in nats.
-        entropy: of each factor, in nats.
+        mutual_information: mutual information of each binned code with each factor, in nats.
+        entropy: entropy of each factor, in nats.
     """
 
     score: float

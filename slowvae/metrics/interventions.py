@@ -33,8 +33,8 @@ class BetaVaeScore:
     """The β-VAE score.
 
     Attributes:
-        train_accuracy: of the training points, in [0, 1]; chance is 1 / factors.
-        eval_accuracy: of the evaluation points.
+        train_accuracy: accuracy on the training points, in [0, 1]; chance is 1 / factors.
+        eval_accuracy: accuracy on the evaluation points.
         confusion: evaluation points by the factor that was fixed (row) and the one that was told (column).
     """
 
@@ -52,8 +52,8 @@ class FactorVaeScore:
     """The FactorVAE score.
 
     Attributes:
-        train_accuracy: of the training points, in [0, 1]; chance is 1 / factors. 0 if no code is active.
-        eval_accuracy: of the evaluation points, in [0, 1].
+        train_accuracy: accuracy on the training points, in [0, 1]; chance is 1 / factors. 0 if no code is active.
+        eval_accuracy: accuracy on the evaluation points, in [0, 1]; 0 if no code is active.
         active: which codes vary enough to vote.
         votes: training points by the factor that was fixed (row) and the code that varied least (column).
     """
@@ -97,7 +97,7 @@ def beta_vae_score(
     Args:
         ground_truth: with two or more factors, which can be set.
         encode: takes observations float32 [n, height, width, channels], thousands at once; returns codes [n, codes].
-        random_state: all chance comes from it.
+        random_state: source of all chance.
         batch_size: pairs of a point.
         num_train: points that the regression is fitted to.
         num_eval: points that it is evaluated on.
@@ -142,7 +142,7 @@ def factor_vae_score(
     Args:
         ground_truth: with two or more factors, which can be set.
         encode: takes observations float32 [n, height, width, channels], thousands at once; returns codes [n, codes].
-        random_state: all chance comes from it.
+        random_state: source of all chance.
         batch_size: observations of a point, at least 2.
         num_train: points that the votes are counted on.
         num_eval: points that they are evaluated on.

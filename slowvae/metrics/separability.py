@@ -44,10 +44,10 @@ def sap(
     section 3, as disentanglement_lib has it (sap_score.py).
 
     Args:
-        codes: of the training part, at least two.
-        factors: of the training part.
-        codes_test: of the test part.
-        factors_test: of the test part; a class that the training part lacks counts as not recognised.
+        codes: codes of the training part, at least two.
+        factors: factors of the training part.
+        codes_test: codes of the test part.
+        factors_test: factors of the test part; a class that the training part lacks counts as not recognised.
         continuous: how a code predicts a factor. If false, the factor's values are classes, and it is the accuracy on
             the test part of a linear support vector machine. If true, it is the squared correlation in the training
             part, and the test part plays no role.
