@@ -177,7 +177,7 @@ def test_a_store_of_masks_is_not_exported_as_sprites(tmp_path: Path) -> None:
     masks = build_kitti_masks(tmp_path / "masks.zarr", SAMPLE_FOLDER, progress=False)
     with pytest.raises(NotAStoreError, match="it holds KITTI Masks, not Natural Sprites"):
         export_release(masks, tmp_path / "a.csv")
-    assert run("export", "natural-sprites", masks, "--format", "pickle", "--out", tmp_path / "b") == 1
+    assert run("export", "natural-sprites", masks, "--out", tmp_path / "b.csv") == 1
 
 
 @dataclass(frozen=True)
