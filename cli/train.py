@@ -36,6 +36,7 @@ _INSTEAD = (
     Option("config", "train again as the run that wrote this config.json", Path),
     SOURCE,
 )
+_EXCLUDED = tuple(dataclasses.replace(option, help=argparse.SUPPRESS) for option in _INSTEAD[:2])
 _EPILOG = """\
 examples:
   temporal-pairs train kitti-masks --source sample --steps 500 --out runs/sample
@@ -80,6 +81,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     datasets = add_datasets(parser, "load", "train on {}", required=False)
     for command, entry in [(parser, None), *datasets]:
         if entry is not None:
+            add_options(command, _EXCLUDED)
             add_options(command.add_argument_group("data"), (*_LOADING, *entry.options))
         group = command.add_argument_group("run")
         add_options(group, _RUN)
