@@ -114,11 +114,11 @@ class _Patience(Retry):
     """Tries again as urllib3 does, but waits neither for hours nor for a host whose name does not resolve."""
 
     def increment(
-        self, method: str | None = None, url: str | None = None, *args: Any, error: Any = None, **more: Any
+        self, method: str | None = None, url: str | None = None, response: Any = None, error: Any = None, **more: Any
     ) -> Self:
         if isinstance(getattr(error, "original_error", error), NameResolutionError):
             raise MaxRetryError(more["_pool"], url or "", error)
-        return super().increment(method, url, *args, error=error, **more)
+        return super().increment(method, url, response, error, **more)
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
         try:

@@ -91,7 +91,10 @@ def _pipeline() -> AbstractContextManager[object]:
     import zarr
 
     # A chunk for each core at once: with zarr's ten, opening a store takes longer and varies more (measured on two).
-    return zarr.config.set({"codec_pipeline.path": _PIPELINE, "async.concurrency": cores()})
+    settings: AbstractContextManager[object] = zarr.config.set(
+        {"codec_pipeline.path": _PIPELINE, "async.concurrency": cores()}
+    )
+    return settings
 
 
 def _read_array(path: Path, name: str, description: dict[str, Any]) -> np.ndarray:
