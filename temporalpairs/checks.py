@@ -14,7 +14,7 @@ from temporalpairs.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Choice = TypeVar("Choice", str, int)
+Choice = TypeVar("Choice", bound=str | int)
 
 _SHOWN = 80  # characters of a value in an error
 

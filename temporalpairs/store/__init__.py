@@ -77,7 +77,7 @@ def store_path(out: str | Path, format: StoreFormat | None = None) -> tuple[Path
     """
     out = as_path("out", out)
     by_suffix = {suffix: name for name, suffix in _SUFFIXES.items()}.get(out.suffix)
-    format = by_suffix or "zarr" if format is None else choice("format", format, list(_SUFFIXES))
+    format = (by_suffix or "zarr") if format is None else choice("format", format, list(_SUFFIXES))
     if by_suffix is None:
         if out.suffix[1:2].isalpha():  # "v1.2" has none
             raise OptionError(f"{out} ends in {out.suffix}; a store is a NAME.zarr folder or a NAME.h5 file.")

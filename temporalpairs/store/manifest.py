@@ -1,4 +1,4 @@
-"""What stores say of themselves: the attributes that both datasets share."""
+"""What stores say of themselves: the attributes that all datasets share. Each dataset's `card` fills them in."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ PAPER = """\
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
-    """What is true of a dataset whatever the edition.
+    """What is true of a dataset, whichever store holds it.
 
     Attributes:
         dataset: its name in stores and on the command line.
         title: its name in prose.
         homepage: where it is published.
         citation: BibTeX.
-        factor_names: of the factors that its stores hold.
-        factor_units: likewise.
+        factor_names: names of the factors, a column of ``factors`` each.
+        factor_units: unit of each factor.
     """
 
     dataset: str
@@ -47,13 +47,13 @@ class DatasetFacts:
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """Which edition of a dataset a store holds.
+    """Where the data of one store come from: the release, the synthetic sample, or a build from raw annotations.
 
     Attributes:
-        edition: in a few words.
-        license: of the data.
-        notes: what a user should know beyond that.
-        synthetic: whether the data were generated and are of nobody real.
+        edition: the origin in a few words, such as "release v2".
+        license: license of the data.
+        notes: what else a user should know.
+        synthetic: whether the data were generated, so that no real person or video is in them.
     """
 
     edition: str
@@ -71,7 +71,16 @@ def attributes(
     sources: Sequence[SourceFile],
     builder: dict[str, Any],
 ) -> dict[str, Any]:
-    """Put together the attributes of a store; see DATASETS.md for each one's meaning."""
+    """Return the attributes of a store; DATASETS.md explains each.
+
+    Args:
+        facts: what is true of the dataset.
+        edition: where the data come from.
+        image_shape: height and width of a frame in pixels; None where they differ from frame to frame.
+        videos: names of all videos that were read, those without a sequence included.
+        sources: the raw files.
+        builder: name of the function that makes the store, and its options, as JSON values.
+    """
     return {
         "dataset": facts.dataset,
         "title": facts.title,
