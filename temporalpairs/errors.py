@@ -100,7 +100,7 @@ class StoreExistsError(StoreError, FileExistsError):
 
 
 class NotAStoreError(StoreError):
-    """What lies at the path is something else than a store of this package."""
+    """There is something at the path, but not a store of this package."""
 
     def __init__(self, path: str | Path, found: str) -> None:
         super().__init__(
@@ -111,7 +111,7 @@ class NotAStoreError(StoreError):
 
 
 class WrongStoreError(NotAStoreError):
-    """A store of this package holds something else than what was asked of it.
+    """A store of this package holds another dataset or kind of data than the one asked for.
 
     Args:
         path: the store.
@@ -166,7 +166,7 @@ class DownloadError(TemporalPairsError):
         filename: the name that the file must have.
         folder: the folder to put it in.
         size: the expected size in bytes, where the record's metadata could be read.
-        md5: the expected MD5, likewise.
+        md5: the expected MD5, where the record's metadata could be read.
     """
 
     def __init__(
@@ -181,13 +181,13 @@ class DownloadError(TemporalPairsError):
     ) -> None:
         lines = [
             f"{filename} could not be downloaded: {problem}.",
-            "  By hand:",
+            "  To download it by hand:",
             f"  1. open {url}",
             f"  2. download {filename}"
             + (f" ({size:,} bytes, MD5 {md5})" if size is not None and md5 else " (its size and MD5 are on that page)"),
             f"  3. put it into {folder}",
-            "  4. call again; the file is found there, checked and converted.",
-            '  To try things offline, use the synthetic sample: source="sample".',
+            "  4. call again: the file is found there, checked and converted.",
+            '  To work offline, use the synthetic sample: source="sample".',
         ]
         super().__init__("\n".join(lines))
         self.url = url
@@ -216,10 +216,10 @@ class RunWarning(UserWarning):
 
 
 class RunError(TemporalPairsError):
-    """A run's folder does not fit what was asked of it.
+    """The folder of a training run does not fit what was asked.
 
     Args:
-        folder: of the run, or the file in it.
+        folder: the run's folder, or the file in it.
         problem: what is wrong, as a phrase.
         remedy: what to do, as a sentence.
     """
@@ -230,12 +230,12 @@ class RunError(TemporalPairsError):
 
 
 class TrainingDivergedError(RunError):
-    """The objective or the weights are no longer finite; the last checkpoint is of before.
+    """The objective or the weights are no longer finite; the last checkpoint was written before that.
 
     Args:
-        folder: of the run.
-        step: at which it was seen.
-        kept: step of the checkpoint that is there, or None.
+        folder: the run's folder.
+        step: the step at which it was noticed.
+        kept: the step of the last checkpoint, or None where there is none.
     """
 
     def __init__(self, folder: str | Path, step: int, kept: int | None) -> None:
@@ -253,9 +253,9 @@ class RunNotWrittenError(RunError):
 
     Args:
         path: the file.
-        step: of the training.
-        kept: step of the checkpoint that is there, or None.
-        reason: of the system.
+        step: the step that training had reached.
+        kept: the step of the last checkpoint, or None where there is none.
+        reason: why, in the system's words.
     """
 
     def __init__(self, path: str | Path, step: int, kept: int | None, reason: str) -> None:
@@ -263,20 +263,20 @@ class RunNotWrittenError(RunError):
         super().__init__(
             path,
             f"could not be written at step {step:,} ({reason}); {last}",
-            "Make room, then go on from there: temporal-pairs train --resume RUN",
+            "Make room, then resume: temporal-pairs train --resume RUN",
         )
         self.step = step
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C, or the system's request to end, met a training run, which saved a checkpoint first.
+    """Ctrl-C or a request of the system ended a training run, which saved a checkpoint first.
 
     Args:
-        folder: of the run.
-        step: of the checkpoint.
+        folder: the run's folder.
+        step: the step of that checkpoint.
     """
 
     def __init__(self, folder: str | Path, step: int) -> None:
-        super().__init__(f"Interrupted at step {step:,}; go on from there with: temporal-pairs train --resume {folder}")
+        super().__init__(f"Interrupted at step {step:,}; resume with: temporal-pairs train --resume {folder}")
         self.folder = Path(folder)
         self.step = step

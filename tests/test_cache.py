@@ -175,7 +175,7 @@ def test_a_failed_download_keeps_what_arrived_and_gives_the_manual_way_out(
 NO_LOCKS = {
     "locks": "",
     "do nothing": "fcntl.flock = lambda *_: None",
-    "fail": "def flock(_, operation):\n if operation != fcntl.LOCK_UN: raise OSError(37, 'none')\nfcntl.flock = flock",
+    "fail": "def fail(_, op):\n if op != fcntl.LOCK_UN: raise OSError(37, 'no locks')\nfcntl.flock = fail",
 }
 
 

@@ -113,12 +113,11 @@ class _MismatchError(_RefusedError):
 class _Patience(Retry):
     """Tries again as urllib3 does, but waits neither for hours nor for a host whose name does not resolve."""
 
-    def increment(
-        self, method: str | None = None, url: str | None = None, response: Any = None, error: Any = None, **more: Any
-    ) -> Self:
+    def increment(self, method: str | None = None, url: str | None = None, *args: Any, **more: Any) -> Self:
+        error = more.get("error")
         if isinstance(getattr(error, "original_error", error), NameResolutionError):
             raise MaxRetryError(more["_pool"], url or "", error)
-        return super().increment(method, url, response, error, **more)
+        return super().increment(method, url, *args, **more)
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
         try:

@@ -77,16 +77,16 @@ def store_path(out: str | Path, format: StoreFormat | None = None) -> tuple[Path
     """
     out = as_path("out", out)
     by_suffix = {suffix: name for name, suffix in _SUFFIXES.items()}.get(out.suffix)
-    settled: StoreFormat = by_suffix or "zarr" if format is None else choice("format", format, list(_SUFFIXES))
+    format = (by_suffix or "zarr") if format is None else choice("format", format, list(_SUFFIXES))
     if by_suffix is None:
         if out.suffix[1:2].isalpha():  # "v1.2" has none
             raise OptionError(f"{out} ends in {out.suffix}; a store is a NAME.zarr folder or a NAME.h5 file.")
         if not out.name or os.path.isdir(out):  # noqa: PTH112  # Path.is_dir raises where nobody may look
             raise OptionError(f"{out} is a folder; give the path of the new store, such as {out / 'NAME.zarr'}.")
-        return out.with_name(out.name + _SUFFIXES[settled]), settled
-    if by_suffix != settled:
+        return out.with_name(out.name + _SUFFIXES[format]), format
+    if by_suffix != format:
         raise OptionError(f"{out} ends in {out.suffix}, but format={format!r} was asked for; drop one of the two.")
-    return out, settled
+    return out, format
 
 
 def write_store(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+from contextlib import contextmanager
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,6 @@ from temporalpairs.parallel import cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import zarr
@@ -86,15 +86,14 @@ def read(path: Path, described: dict[str, Any]) -> Iterator[tuple[str, np.ndarra
         yield name, array
 
 
-def _pipeline() -> AbstractContextManager[object]:
+@contextmanager
+def _pipeline() -> Iterator[None]:
     """Have zarr work in its own way whatever the user has configured, while the block lasts."""
     import zarr
 
     # A chunk for each core at once: with zarr's ten, opening a store takes longer and varies more (measured on two).
-    settings: AbstractContextManager[object] = zarr.config.set(
-        {"codec_pipeline.path": _PIPELINE, "async.concurrency": cores()}
-    )
-    return settings
+    with zarr.config.set({"codec_pipeline.path": _PIPELINE, "async.concurrency": cores()}):
+        yield
 
 
 def _read_array(path: Path, name: str, description: dict[str, Any]) -> np.ndarray:

@@ -1,0 +1,54 @@
+"""What macOS and Windows lack is taken away from this system, and the package works on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Names that Windows lacks, the first of them macOS too.
+WITHOUT = """
+import os, sys
+from pathlib import Path
+for name in ("sched_getaffinity", "statvfs", "geteuid", "fchmod", "mkfifo", "O_NOFOLLOW"):
+    if hasattr(os, name):
+        delattr(os, name)
+for name in ("fcntl", "resource", "termios"):
+    sys.modules[name] = None
+
+import temporalpairs, temporalpairs.builders, temporalpairs.loaders
+from kittimasks import load_kitti_masks
+from kittimasks.loading import SAMPLE_FOLDER
+from temporalpairs.builders import build_kitti_masks
+from temporalpairs.store import read_attributes
+
+folder = Path(os.environ["TEMPORAL_PAIRS_HOME"])
+file = sorted(SAMPLE_FOLDER.glob("*.txt"))[0]
+built = [build_kitti_masks(folder / name, [file], progress=False) for name in ("one.zarr", "two.h5")]
+digests = {read_attributes(path)["manifest_sha256"] for path in built}
+assert len(digests) == 1, digests
+masks = load_kitti_masks(source="sample")
+assert masks[0].frames.shape == (2, 1, 64, 64)
+assert set(folder.iterdir()) == {masks.store, *built}
+print("works")
+"""
+
+
+def test_a_system_that_lacks_what_only_linux_has_will_do(tmp_path: Path) -> None:
+    environment = {**os.environ, "TEMPORAL_PAIRS_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, "works\n"), done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="umasks are POSIX")
+def test_a_store_can_be_read_by_those_whom_the_umask_lets(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; os.umask(0o027); sys.path.insert(0, sys.argv[1]); import stores; from pathlib import Path\n"
+        "for name in ('one.zarr', 'two.h5'): assert stores.write(Path(sys.argv[2], name)) == ''"
+    )
+    subprocess.run([sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path)], check=True)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"one.zarr": 0o750, "two.h5": 0o640}
