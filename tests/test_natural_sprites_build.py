@@ -308,22 +308,17 @@ def test_ids_may_repeat_in_other_videos(tmp_path: Path, raw: dict[str, Any], sto
 
 
 def test_mots_text_gives_sprites_of_its_pedestrians_and_cars(tmp_path: Path) -> None:
-    from temporalpairs.builders.formats.mots import find_videos
-
     labels = np.zeros((3, HEIGHT, WIDTH), np.uint16)
     for frame in range(3):
         labels[frame, 10:20, 20 + frame : 40] = 2001
         labels[frame, 30:50, 60:90] = 1001
         labels[frame, :5] = 10000
-    write_text(tmp_path / "0000.txt", labels)
-    annotations = Annotations(
-        videos=tuple(find_videos(tmp_path / "0000.txt")),
-        categories={1: "car", 2: "pedestrian", 10: "ignore"},
-        not_objects=frozenset({10}),
-        left_out=frozenset({1}),
-        release_of="kitti-masks",
-    )
-    sequences = read_store(build_natural_sprites(tmp_path / "a.zarr", annotations, progress=False)).sequences
+    path = write_text(tmp_path / "0000.txt", labels)
+    read = read_store(build_natural_sprites(tmp_path / "a.zarr", path, reader="mots", progress=False))
+    assert read.attributes["reader"] == "mots"
+    assert "voigtlaender2019mots" in read.attributes["citation"]
+    assert read.attributes["categories"]["2"] == "pedestrian"
+    sequences = read.sequences
     assert sequences.objects is not None
     assert sequences.objects.track.tolist() == [1001, 2001]
     first = np.flatnonzero((sequences.track == 2001) & (sequences.crop == 0))
