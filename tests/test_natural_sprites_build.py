@@ -313,8 +313,12 @@ def test_mots_text_gives_sprites_of_its_pedestrians_and_cars(tmp_path: Path) -> 
         labels[frame, 10:20, 20 + frame : 40] = 2001
         labels[frame, 30:50, 60:90] = 1001
         labels[frame, :5] = 10000
-    write_text(tmp_path / "0000.txt", labels)
-    sequences = read_store(build_natural_sprites(tmp_path / "a.zarr", tmp_path / "0000.txt", progress=False)).sequences
+    path = write_text(tmp_path / "0000.txt", labels)
+    read = read_store(build_natural_sprites(tmp_path / "a.zarr", path, reader="mots", progress=False))
+    assert read.attributes["reader"] == "mots"
+    assert "voigtlaender2019mots" in read.attributes["citation"]
+    assert read.attributes["categories"]["2"] == "pedestrian"
+    sequences = read.sequences
     assert sequences.objects is not None
     assert sequences.objects.track.tolist() == [1001, 2001]
     first = np.flatnonzero((sequences.track == 2001) & (sequences.crop == 0))
