@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, Int64, Num
-from numpy.random import Generator, RandomState
+from jaxtyping import Float32, Float64, Int64, Num
+from numpy.random import RandomState
 
 from slowvae.data import checked_dataset, describe_data, load_data
 from slowvae.device import find_device
 from slowvae.metrics import beta_vae_score, dci, factor_vae_score, mcc, mig, modularity_explicitness, sap
 from slowvae.metrics.protocol import MIN_DRAWN, PROTOCOL, Protocol
+from slowvae.metrics.varying import VaryingFactors, name_constant
 from slowvae.options import number
 from slowvae.runs import FORMAT, SCORES, Run, describe_run
 from temporalpairs.checks import whole
 from temporalpairs.datasets import find_dataset
 from temporalpairs.errors import OptionError, RunError, RunWarning
-from temporalpairs.loaders.ground_truth import Factors, GroundTruth, Observations
+from temporalpairs.loaders.ground_truth import GroundTruth, Observations
 from temporalpairs.store.atomic import replace_file
 
 if TYPE_CHECKING:
@@ -222,53 +223,6 @@ def draw_codes(
     return np.concatenate(codes), np.concatenate(factors)
 
 
-class VaryingFactors(GroundTruth):
-    """A ground truth without the factors that do not vary.
-
-    Args:
-        truth: the whole ground truth.
-        varies: which of its factors vary.
-        example: factors of an observation, for the values of those that do not.
-    """
-
-    def __init__(
-        self, truth: GroundTruth, varies: Bool[np.ndarray, "factors"], example: Num[np.ndarray, "factors"]
-    ) -> None:
-        self._truth = truth
-        self._kept = np.flatnonzero(varies)
-        self._example = example
-
-    @property
-    def factor_names(self) -> tuple[str, ...]:
-        """Names of the factors that vary."""
-        return tuple(self._truth.factor_names[k] for k in self._kept)
-
-    @property
-    def factors_num_values(self) -> list[int]:
-        """Numbers of their values."""
-        return [self._truth.factors_num_values[k] for k in self._kept]
-
-    @property
-    def observation_shape(self) -> list[int]:
-        """Height, width and channels."""
-        return self._truth.observation_shape
-
-    def sample_factors(self, num: int, random_state: RandomState | Generator) -> Factors:
-        """Draw factors."""
-        return self._truth.sample_factors(num, random_state)[:, self._kept]
-
-    def sample_observations_from_factors(self, factors: Factors, random_state: RandomState | Generator) -> Observations:
-        """Show given factors."""
-        whole = np.repeat(self._example[None], len(factors), axis=0)
-        whole[:, self._kept] = factors
-        return self._truth.sample_observations_from_factors(whole, random_state)
-
-    def sample(self, num: int, random_state: RandomState | Generator) -> tuple[Factors, Observations]:
-        """Draw factors and show them."""
-        factors, observations = self._truth.sample(num, random_state)
-        return factors[:, self._kept], observations
-
-
 @dataclass(frozen=True, slots=True)
 class _Draw:
     """Draws observations and encodes them; chance goes on from draw to draw."""
@@ -338,9 +292,7 @@ def _leave_out_constant(
     varies = np.ptp(factors, axis=0) > 0
     if varies.all():
         return truth, factors, []
-    left_out = [truth.factor_names[k] for k in np.flatnonzero(~varies)]
-    notes = [f"The factor {name} does not vary and was left out." for name in left_out]
-    return VaryingFactors(truth, varies, factors[0]), factors[:, varies], notes
+    return VaryingFactors(truth, varies, factors[0]), factors[:, varies], name_constant(truth, varies)
 
 
 def _record(run: Run, dataset: WindowDataset, found: Evaluation) -> dict[str, Any]:
