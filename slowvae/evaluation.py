@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, Int64, Num
-from numpy.random import Generator, RandomState
+from jaxtyping import Float32, Float64, Int64, Num
+from numpy.random import RandomState
 
 from slowvae.data import checked_dataset, describe_data, load_data
 from slowvae.device import find_device
 from slowvae.metrics import beta_vae_score, dci, factor_vae_score, mcc, mig, modularity_explicitness, sap
 from slowvae.metrics.protocol import MIN_DRAWN, PROTOCOL, Protocol
+from slowvae.metrics.varying import VaryingFactors, name_constant
 from slowvae.options import number
 from slowvae.runs import FORMAT, SCORES, Run, describe_run
 from temporalpairs.checks import whole
 from temporalpairs.datasets import find_dataset
 from temporalpairs.errors import OptionError, RunError, RunWarning
-from temporalpairs.loaders.ground_truth import Factors, GroundTruth, Observations
+from temporalpairs.loaders.ground_truth import GroundTruth, Observations
 from temporalpairs.store.atomic import replace_file
 
 if TYPE_CHECKING:
@@ -122,7 +123,6 @@ def evaluate(
         raise OptionError("Both a dataset and source= are given; give one of them.")
     else:
         dataset = checked_dataset(dataset)
-    data = describe_data(dataset)
     chosen = _choose(metrics, allowed_metrics(dataset))
     fraction = number("fraction", fraction)
     if fraction > 1:
@@ -134,54 +134,41 @@ def evaluate(
     trained.check_frames(dataset.source.frame_shape)
     known = read_scores(run.folder)  # a damaged file shows before the work
 
-    truth, notes = dataset.ground_truth(), []
-    together = min(_TOGETHER, len(dataset))
+    encode, together = encoder(trained), min(_TOGETHER, len(dataset))
+    truth = dataset.ground_truth()
+    codes, factors = draw_codes(truth, encode, shown.train, RandomState(seed), together)
+    truth, factors, notes = _leave_out_constant(truth, factors)
     if len(dataset) < MIN_DRAWN:
         notes.append(f"The dataset has {len(dataset)} windows, which are drawn again and again: the scores say little.")
-    codes, factors = draw_codes(truth, encoder(trained), shown.train, RandomState(seed), together)
-    varies = np.ptp(factors, axis=0) > 0
-    if not varies.all():
-        notes += [
-            f"The factor {truth.factor_names[k]} does not vary and was left out." for k in np.flatnonzero(~varies)
-        ]
-        truth, factors = VaryingFactors(truth, varies, factors[0]), factors[:, varies]
+    correlations, assignment = _correlate(codes, factors)
     details: dict[str, Any] = {}
     for name in chosen:
         if progress is not None:
             progress(name)
-        draw = _Draw(truth, encoder(trained), RandomState(seed), together)
+        draw = _Draw(truth, encode, RandomState(seed), together)
         try:
             details[name] = mcc(codes, factors) if name == "mcc" else _measure(name, protocol[name], draw)
         except OptionError as error:
             notes.append(f"The metric {name} was left out: {error}")
-    scores = {key: value for found in details.values() for key, value in found.scores().items()}
-    correlations, assignment = _correlate(codes, factors)
-    record = {
-        "format": FORMAT,
-        "run": describe_run(run),
-        "step": run.step,
-        "data": data,
-        "fraction": fraction,
-        "seed": seed,
-        "protocol": {name: protocol[name].to_json() for name in details},
-        "scores": scores,
-        "notes": notes,
-    }
-    per_factor = {}
-    if "mcc" in details:
-        per_factor = dict(zip(truth.factor_names, details["mcc"].per_factor.tolist(), strict=True))
-        record["mcc"] = {
-            "per_factor": per_factor,
-            "assignment": assignment.tolist(),
-            "correlations": correlations.tolist(),
-        }
-    _write_scores(run.folder, merged(known, record))
+    per_factor = details["mcc"].per_factor.tolist() if "mcc" in details else []
+    found = Evaluation(
+        scores={key: value for detail in details.values() for key, value in detail.scores().items()},
+        per_factor=dict(zip(truth.factor_names, per_factor, strict=bool(per_factor))),
+        details=details,
+        notes=tuple(notes),
+        protocol={name: protocol[name] for name in details},
+        fraction=fraction,
+        seed=seed,
+        factor_names=tuple(truth.factor_names),
+        codes=codes,
+        factors=factors,
+        correlations=correlations,
+        assignment=assignment,
+    )
+    _write_scores(run.folder, merged(known, _record(run, dataset, found)))
     for note in notes:
         warnings.warn(note, RunWarning, stacklevel=2)
-    return Evaluation(
-        scores, per_factor, details, tuple(notes), protocol, fraction, seed, tuple(truth.factor_names),
-        codes, factors, correlations, assignment,
-    )  # fmt: skip
+    return found
 
 
 def allowed_metrics(dataset: WindowDataset) -> tuple[str, ...]:
@@ -234,53 +221,6 @@ def draw_codes(
             codes.append(encode(np.concatenate(waiting)))
             waiting = []
     return np.concatenate(codes), np.concatenate(factors)
-
-
-class VaryingFactors(GroundTruth):
-    """A ground truth without the factors that do not vary.
-
-    Args:
-        truth: the whole ground truth.
-        varies: which of its factors vary.
-        example: factors of an observation, for the values of those that do not.
-    """
-
-    def __init__(
-        self, truth: GroundTruth, varies: Bool[np.ndarray, "factors"], example: Num[np.ndarray, "factors"]
-    ) -> None:
-        self._truth = truth
-        self._kept = np.flatnonzero(varies)
-        self._example = example
-
-    @property
-    def factor_names(self) -> tuple[str, ...]:
-        """Names of the factors that vary."""
-        return tuple(self._truth.factor_names[k] for k in self._kept)
-
-    @property
-    def factors_num_values(self) -> list[int]:
-        """Numbers of their values."""
-        return [self._truth.factors_num_values[k] for k in self._kept]
-
-    @property
-    def observation_shape(self) -> list[int]:
-        """Height, width and channels."""
-        return self._truth.observation_shape
-
-    def sample_factors(self, num: int, random_state: RandomState | Generator) -> Factors:
-        """Draw factors."""
-        return self._truth.sample_factors(num, random_state)[:, self._kept]
-
-    def sample_observations_from_factors(self, factors: Factors, random_state: RandomState | Generator) -> Observations:
-        """Show given factors."""
-        whole = np.repeat(self._example[None], len(factors), axis=0)
-        whole[:, self._kept] = factors
-        return self._truth.sample_observations_from_factors(whole, random_state)
-
-    def sample(self, num: int, random_state: RandomState | Generator) -> tuple[Factors, Observations]:
-        """Draw factors and show them."""
-        factors, observations = self._truth.sample(num, random_state)
-        return factors[:, self._kept], observations
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +283,38 @@ def _choose(metrics: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
                 "Train on a dataset that was loaded with discrete=True (--discrete) for the others."
             )
     return tuple(dict.fromkeys(chosen))
+
+
+def _leave_out_constant(
+    truth: GroundTruth, factors: Num[np.ndarray, "n factors"]
+) -> tuple[GroundTruth, Num[np.ndarray, "n varying"], list[str]]:
+    """Return ground truth and factors without those that do not vary, and a note of each."""
+    varies = np.ptp(factors, axis=0) > 0
+    if varies.all():
+        return truth, factors, []
+    return VaryingFactors(truth, varies, factors[0]), factors[:, varies], name_constant(truth, varies)
+
+
+def _record(run: Run, dataset: WindowDataset, found: Evaluation) -> dict[str, Any]:
+    """Return what scores.json says of an evaluation."""
+    record = {
+        "format": FORMAT,
+        "run": describe_run(run),
+        "step": run.step,
+        "data": describe_data(dataset),
+        "fraction": found.fraction,
+        "seed": found.seed,
+        "protocol": {name: protocol.to_json() for name, protocol in found.protocol.items()},
+        "scores": found.scores,
+        "notes": list(found.notes),
+    }
+    if "mcc" in found.details:
+        record["mcc"] = {
+            "per_factor": found.per_factor,
+            "assignment": found.assignment.tolist(),
+            "correlations": found.correlations.tolist(),
+        }
+    return record
 
 
 def read_scores(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.random import Generator, RandomState
 from kittimasks import load_kitti_masks
 from natsprites import load_natural_sprites
 from slowvae.metrics import beta_vae_score, factor_vae_score, interventions
-from temporalpairs.errors import OptionError
+from temporalpairs.errors import OptionError, RunWarning
 from temporalpairs.loaders.ground_truth import GroundTruth, integers
 
 SIZES = [5, 8, 4]
@@ -39,6 +39,18 @@ class OnePixel(Pixels):
     """Has one factor only."""
 
     factor_names = ("one",)  # type: ignore[assignment]
+
+
+class WithConstant(Pixels):
+    """Has a second factor that does not vary, whose pixel is as bright as can be."""
+
+    factor_names = ("one", "constant", "three")
+    factors_num_values = [SIZES[0], 1, SIZES[2]]  # noqa: RUF012 - as the base has it
+
+    def sample_factors(self, num: int, random_state: RandomState | Generator) -> np.ndarray:
+        factors = super().sample_factors(num, random_state)
+        factors[:, 1] = SIZES[1] - 1
+        return factors
 
 
 def flat(observations: np.ndarray) -> np.ndarray:
@@ -69,6 +81,22 @@ def test_a_perfect_code_tells_every_factor(chance: RandomState) -> None:
     assert factor.active.tolist() == [True, True, True, False]
     assert factor.votes.sum() == FEW["num_train"]
     assert factor.votes.argmax(axis=1).tolist() == [1, 2, 0]
+
+
+def test_a_factor_that_does_not_vary_is_left_out_and_said(chance: RandomState) -> None:
+    seen: list[np.ndarray] = []
+
+    def encode(observations: np.ndarray) -> np.ndarray:
+        seen.append(flat(observations))
+        return seen[-1][:, [0, 2]]
+
+    with pytest.warns(RunWarning, match="The factor constant does not vary and was left out"):
+        beta = beta_vae_score(WithConstant(), encode, chance, **FEW)
+    with pytest.warns(RunWarning, match="The factor constant does not vary and was left out"):
+        factor = factor_vae_score(WithConstant(), encode, chance, num_variance_estimate=500, **FEW)
+    assert (factor.eval_accuracy, factor.votes.shape) == (1, (2, 2))
+    assert beta.confusion.shape == (2, 2)
+    assert np.all(np.concatenate(seen)[:, 1] == 1), "it keeps its value"
 
 
 def test_a_code_that_mixes_two_factors_confuses_them(chance: RandomState) -> None:

@@ -1,6 +1,7 @@
 """The β-VAE and the FactorVAE score: which factor was held fixed, told from the codes.
 
-Both draw observations from a dataset's ``ground_truth()`` at will and encode them.
+Both draw observations from a dataset's ``ground_truth()`` at will and encode them. Factors of a single value are left
+out, and a `RunWarning` names them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.random import Generator, RandomState
 from slowvae.metrics.arguments import checked_codes
 from slowvae.metrics.classifiers import fit, logistic_regression
 from slowvae.metrics.protocol import PROTOCOL
+from slowvae.metrics.varying import leave_out_constant
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.ground_truth import Observations, integers
 
@@ -106,6 +108,7 @@ def beta_vae_score(
         OptionError: the factors cannot be set, there is one only, ``encode`` returns something else than finite codes,
             or an option is out of range.
     """
+    ground_truth = leave_out_constant(ground_truth)
     _check(ground_truth, random_state, batch_size=(batch_size, 1), num_train=(num_train, 2), num_eval=(num_eval, 1))
     sampler = _Sampler(ground_truth, encode, random_state, batch_size)
     points, fixed = sampler.differences(num_train)
@@ -153,6 +156,7 @@ def factor_vae_score(
         OptionError: the factors cannot be set, there is one only, ``encode`` returns something else than finite codes,
             or an option is out of range.
     """
+    ground_truth = leave_out_constant(ground_truth)
     _check(
         ground_truth,
         random_state,
