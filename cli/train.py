@@ -112,12 +112,12 @@ def _check_words(options: argparse.Namespace, training: dict[str, Any]) -> None:
         raise OptionError(f"Give one of {', '.join(ways)}; this has {', '.join(chosen) or 'none of them'}.")
     if "out" not in options and resume is None:
         raise OptionError("--out is missing: give a new folder for the run.")
-    if resume is not None:
-        kept = [name for name in ("out", "seeds", *training) if name in options and name != "steps"]
-        if kept:
-            raise OptionError(f"--resume keeps the run's folder and options; leave {_words(kept)} out.")
-    else:
+    if resume is None:
         check_writable(options.out)
+    elif "out" in options:
+        raise OptionError(f"--out {options.out}: a resumed run stays in its folder; leave --out out.")
+    elif kept := [name for name in ("seeds", *training) if name in options and name != "steps"]:
+        raise OptionError(f"--resume keeps what the run was told; leave {_words(kept)} out.")
     if seeds is not None and seeds < 1:
         raise OptionError(f"--seeds {seeds}: give at least 1.")
     TrainOptions(**training)

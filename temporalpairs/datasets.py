@@ -229,7 +229,7 @@ def register(entry: DatasetEntry) -> DatasetEntry:
         ```python
         from temporalpairs.datasets import DatasetEntry, register
 
-        register(DatasetEntry(name="moving-dots", title="Moving Dots", load="moving_dots:load_moving_dots"))
+        register(DatasetEntry(name="my-dots", title="My Dots", load="my_dots:load_my_dots"))
         ```
 
     Raises:

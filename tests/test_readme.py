@@ -40,7 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_the_python_examples_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) > 3
     sequences = made_sequences([20, 30, 25, 40, 10])
     assert sequences.frames is not None
     write_masks(project / "r.pickle", sequences.frames, sequences.factors, sequences.start)
@@ -62,7 +62,7 @@ def test_the_python_examples_run(project: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_commands_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands = re.findall(r"^temporal-pairs (.*)$", README, re.MULTILINE)
-    assert len(commands) == 14
+    assert {command.split()[0] for command in commands} >= {"build", "train", "evaluate", "preview", "export", "info"}
     for command in commands:
         assert main(shlex.split(command)) == 0, command
     for name in ("sprites.png", "sprites-stats/transitions.png", "fixed.zarr", "kitti_peds_v2.pickle"):
