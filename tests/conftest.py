@@ -7,6 +7,7 @@ provoke.
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -48,6 +49,8 @@ _CHECKED = [
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in a background job, and in all processes that it starts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     install_import_hook(_CHECKED, "beartype.beartype")
     settings.register_profile("compiling", deadline=None)  # the first example may compile a kernel
     settings.load_profile("compiling")
