@@ -1,3 +1,4 @@
+from .augmentation import Augmentation as Augmentation
 from .cut import cut_video as cut_video
 from .cut_options import CutOptions as CutOptions
 from .dataset import KittiMasks as KittiMasks

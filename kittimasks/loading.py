@@ -46,8 +46,10 @@ def load_kitti_masks(
     boundary: Boundary = "clamp",
     seed: int = 0,
     step: int | None = None,
+    stride: int = 1,
     min_length: int = 1,
     one_per_sequence: bool = False,
+    negatives: int = 0,
     download: bool = True,
     transform: Transform | None = None,
 ) -> KittiMasks:
@@ -67,10 +69,15 @@ def load_kitti_masks(
             draws among the distances that fit.
         seed: random seed of the frame distances; a sample is a function of (seed, epoch, index) alone.
         step: fixed distance between neighboring frames of a sample, instead of a random one.
+        stride: keep every stride-th window of a sequence, counted from its first frame.
         min_length: number of frames below which a sequence is left out.
         one_per_sequence: whether a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
+        negatives: number of further windows in a sample, for contrastive methods: each is drawn anew in every epoch,
+            uniformly among all other windows. Frames become [1 + negatives, window, C, H, W] and factors
+            [1 + negatives, window, F].
         download: whether to download the release if it is not on this machine.
-        transform: function of the frames of a sample, float32 [window, 1, 64, 64].
+        transform: function of the frames of a sample, float32 [window, 1, 64, 64]; one of two arguments,
+            ``transform(frames, generator)``, gets a generator seeded by (seed, epoch, index).
 
     Returns:
         A map-style dataset of (frames float32 [window, 1, 64, 64] in [0, 1], factors float32 [window, 3] = y, x, area
@@ -104,8 +111,10 @@ def load_kitti_masks(
         boundary=boundary,
         seed=seed,
         step=step,
+        stride=stride,
         min_length=min_length,
         one_per_sequence=one_per_sequence,
+        negatives=negatives,
         transform=transform,
     )
 
@@ -120,8 +129,10 @@ def load_kitti_arrays(
     boundary: Boundary = "clamp",
     seed: int = 0,
     step: int | None = None,
+    stride: int = 1,
     min_length: int = 1,
     one_per_sequence: bool = False,
+    negatives: int = 0,
     download: bool = True,
 ) -> ArrayDataset:
     """Load KITTI Masks as NumPy arrays, without importing PyTorch.
@@ -146,8 +157,10 @@ def load_kitti_arrays(
         boundary=boundary,
         seed=seed,
         step=step,
+        stride=stride,
         min_length=min_length,
         one_per_sequence=one_per_sequence,
+        negatives=negatives,
     )
     return ArrayDataset(choose_windows(_open(source, root, download=download), split, options)[1])
 

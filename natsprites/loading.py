@@ -50,8 +50,10 @@ def load_natural_sprites(
     channels: int = 3,
     seed: int = 0,
     step: int = 1,
+    stride: int = 1,
     min_length: int = 1,
     one_per_sequence: bool = False,
+    negatives: int = 0,
     download: bool = True,
     transform: Transform | None = None,
     sprites: SpriteOptions | Mapping[str, Any] | None = None,
@@ -73,10 +75,15 @@ def load_natural_sprites(
         channels: number of channels of a frame, 3 or 1; all are equal unless there are colors.
         seed: random seed of angle, shape and color; a sample is a function of (seed, epoch, index) alone.
         step: distance between neighboring frames of a sample, in frames.
+        stride: keep every stride-th window of a sequence, counted from its first frame.
         min_length: number of frames below which a sequence is left out.
         one_per_sequence: whether a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
+        negatives: number of further windows in a sample, for contrastive methods: each is drawn anew in every epoch,
+            uniformly among all other windows. Frames become [1 + negatives, window, C, H, W] and factors
+            [1 + negatives, window, F].
         download: whether to download the release if it is not on this machine.
-        transform: function of the frames of a sample, float32 [window, channels, 64, 64].
+        transform: function of the frames of a sample, float32 [window, channels, 64, 64]; one of two arguments,
+            ``transform(frames, generator)``, gets a generator seeded by (seed, epoch, index).
         sprites: shapes, angles, colors and size of the sprites, as `SpriteOptions` or the mapping that their
             ``to_json()`` gives; by default as in the reference.
 
@@ -112,8 +119,10 @@ def load_natural_sprites(
         channels=channels,
         seed=seed,
         step=step,
+        stride=stride,
         min_length=min_length,
         one_per_sequence=one_per_sequence,
+        negatives=negatives,
         transform=transform,
         sprites=sprites,
     )
@@ -130,8 +139,10 @@ def load_sprite_arrays(
     channels: int = 3,
     seed: int = 0,
     step: int = 1,
+    stride: int = 1,
     min_length: int = 1,
     one_per_sequence: bool = False,
+    negatives: int = 0,
     download: bool = True,
     sprites: SpriteOptions | Mapping[str, Any] | None = None,
 ) -> ArrayDataset:
@@ -148,7 +159,7 @@ def load_sprite_arrays(
         frames, factors = sprites[0]  # numpy arrays [4, 1, 64, 64] and [4, 5]
         ```
     """
-    from natsprites.choice import SpriteChoice, choose_sprites
+    from natsprites.windows import SpriteChoice, choose_sprites
     from temporalpairs.loaders.arrays import ArrayDataset
 
     choice = SpriteChoice(
@@ -159,8 +170,10 @@ def load_sprite_arrays(
         channels=channels,
         seed=seed,
         step=step,
+        stride=stride,
         min_length=min_length,
         one_per_sequence=one_per_sequence,
+        negatives=negatives,
         sprites=sprites,  # type: ignore[arg-type]  # SpriteChoice reads a mapping
     )
     return ArrayDataset(choose_sprites(_open(source, root, download=download), choice).source)
