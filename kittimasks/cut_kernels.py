@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from temporalpairs.compiled import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure_crops(
     counts: Any,
     offsets: Any,
@@ -71,7 +72,7 @@ def measure_crops(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack_crops(
     counts: Any,
     offsets: Any,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from temporalpairs.compiled import kernel
 
 BLOCK = 64  # masks gathered at once: 32 KiB, which the first-level cache holds
 BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(
@@ -13,7 +14,7 @@ BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(
 )  # of each byte, first bit first
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unpack_floats(packed: Any, factors: Any, rows: Any, out: Any, out_factors: Any) -> None:
     """Gather rows of packed bits, writing each bit as 0.0 or 1.0, and of factors.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from temporalpairs.compiled import kernel
 
 LEVELS = (np.arange(256) / 255).astype(np.float32)  # byte / 255 in float32, as the reference divides
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def spread_levels(pixels, floats):  # type: ignore[no-untyped-def]  # numba takes the types from the call
     """Write each image as floats into all of its channels.
 

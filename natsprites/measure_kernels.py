@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from temporalpairs.compiled import kernel
 
 # A pixel is the rounded sum of the weights of its set source pixels, with 22 fractional bits (Pillow, Resample.c). One
 # number holds two sums, 32 bits apart; once a half is added to each, bits 22 and 54 are the pixels.
@@ -19,7 +20,7 @@ _PIXELS = _ONE << 32 | _ONE
 _FEW_COLUMNS = 4  # in a gap up to this wide, counting columns is faster than dividing by the height
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure_shrunk(
     counts: Any,
     offsets: Any,
@@ -111,7 +112,7 @@ def measure_shrunk(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _walk_down(
     x: int,
     top: Any,
@@ -165,7 +166,7 @@ def _walk_down(
             partial[half, y] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find_intervals(counts: Any, height: int, width: int, tops: Any, bottoms: Any, begins: Any) -> tuple[int, int]:
     """Split a mask's runs into intervals of rows, column by column.
 
@@ -225,7 +226,7 @@ def _find_intervals(counts: Any, height: int, width: int, tops: Any, bottoms: An
     return low, known + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure_full(counts: Any, offsets: Any, which: Any, height: int, width: int, sums: Any, filled: Any) -> int:
     """Measure masks in their full images.
 

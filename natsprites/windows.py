@@ -154,7 +154,8 @@ def _looks(described: object) -> SpriteOptions | None:
         if isinstance(error, OptionError):
             raise
         raise OptionError(
-            f"sprites={checks.shown(described)}: give SpriteOptions, what its to_json() gives, or None for the reference's."
+            f"sprites={checks.shown(described)}: give SpriteOptions, what its to_json() gives, or None for the "
+            "reference's."
         ) from None
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from temporalpairs.compiled import kernel
 
 OK = 0
 BAD_CHARACTER = 1
@@ -23,7 +24,7 @@ MAX_PIXELS = 2**31 - 1  # of an image: its runs, and differences of runs, then f
 _MAX_GROUPS = 7  # 7 groups of 5 bits hold any run of an image of MAX_PIXELS, and its negative delta
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_runs(text: Any, spans: Any, offsets: Any) -> None:
     """Fill ``offsets`` [masks + 1] with the running number of runs in each string: one per byte that ends a number."""
     total = 0
@@ -35,7 +36,7 @@ def count_runs(text: Any, spans: Any, offsets: Any) -> None:
         offsets[i + 1] = total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_strings(text: Any, spans: Any, pixels: Any, offsets: Any, counts: Any) -> tuple[int, int]:
     """Decode COCO compressed strings (cocoapi, maskApi.c, rleFrString) into run lengths.
 
@@ -84,7 +85,7 @@ def decode_strings(text: Any, spans: Any, pixels: Any, offsets: Any, counts: Any
     return OK, 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode_string(counts: Any, out: Any) -> int:
     """Write run lengths as a COCO compressed string (cocoapi, maskApi.c, rleToString); return its length in bytes."""
     n = 0
@@ -104,7 +105,7 @@ def encode_string(counts: Any, out: Any) -> int:
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather_runs(counts: Any, offsets: Any, order: Any, out_counts: Any, out_offsets: Any) -> None:
     """Copy ragged runs in another order of their masks."""
     n = 0
@@ -116,7 +117,7 @@ def gather_runs(counts: Any, offsets: Any, order: Any, out_counts: Any, out_offs
         out_offsets[i + 1] = n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def label_runs(labels: Any, ids: Any, starts: Any, stops: Any) -> int:
     """Find the column-major runs of equal, non-zero labels in an image.
 
