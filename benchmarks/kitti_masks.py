@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import reference_masks as reference
 import torch
-from kitti_masks_sample import synthesize_mots
 from painting import paint_video
 from timing import medians, say, seconds
 from torch.utils.data import DataLoader
@@ -120,7 +119,7 @@ def full_size_store(scratch: Path, name: str) -> Path:
         start=np.concatenate(([0], np.cumsum(lengths))),
         video=np.arange(2120) % 25,
         track=np.arange(2120),
-        window=zeros,
+        crop=zeros,
         first_frame=zeros,
         category=zeros + 2,
     )
@@ -178,6 +177,8 @@ def main() -> None:
         if text is None or not text.is_dir():
             print(f"{text}: not there; making synthetic videos instead")
             text = scratch / "instances_txt"
+            from kitti_masks_sample import synthesize_mots  # of tools/
+
             synthesize_mots(scratch, videos=16, frames=300)
         bench_items(bench_opening(scratch, options.repeats), options.repeats)
         bench_memory(text, scratch)
