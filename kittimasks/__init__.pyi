@@ -1,3 +1,4 @@
+from .augmentation import Augmentation as Augmentation
 from .cut import CutOptions as CutOptions
 from .cut import cut_video as cut_video
 from .dataset import KittiMasks as KittiMasks
