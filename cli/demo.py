@@ -89,7 +89,7 @@ def _demo_sprites(out: Path) -> None:
     print(f"   discrete: factors take {', '.join(map(str, discrete.factor_sizes))} values")
     for split in ("train", "val", "test"):
         part = load_natural_sprites(source=store.path, split=split)
-        names = {sequence.video for sequence in part.sequences}
+        names = {sequence.video for sequence in part.sequences or ()}
         print(f"   split {split:5}  {len(part):5,} pairs of {len(names)} videos")
     _load(dataset)
     _draw(store, out, "natural-sprites")

@@ -1,31 +1,39 @@
-"""KITTI Masks for the metrics of disentanglement_lib and disent: those that need no interventions."""
+"""KITTI Masks as a ground truth, for metrics that need no interventions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
+from jaxtyping import Float
 
+from temporalpairs.checks import whole
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.ground_truth import Factors, GroundTruth, Observations, channels_last
 
 if TYPE_CHECKING:
     from numpy.random import Generator, RandomState
 
-    from kittimasks.dataset import KittiMasks
+    from temporalpairs.loaders.arrays import ArrayDataset
 
 
 class MasksGroundTruth(GroundTruth):
     """Masks with their factors, drawn as the first frames of samples; `KittiMasks.ground_truth` makes one.
 
     The masks are real, so their factors cannot be set: only `sample` and `sample_observations` work.
+
+    Args:
+        dataset: the windows.
+        factor_names: names of their factors.
+        factors: factors of all frames, one row a frame.
     """
 
-    def __init__(self, dataset: KittiMasks) -> None:
-        self._dataset = dataset.numpy()
-        self._names = dataset.factor_names
-        rows = np.concatenate([sequence.factors for sequence in dataset.sequences])
-        self._sizes = [len(np.unique(column)) for column in rows.T]
+    def __init__(
+        self, dataset: ArrayDataset, factor_names: tuple[str, ...], factors: Float[np.ndarray, "frames factors"]
+    ) -> None:
+        self._dataset = dataset
+        self._names = factor_names
+        self._sizes = [len(np.unique(column)) for column in factors.T]
 
     @property
     def factor_names(self) -> tuple[str, ...]:
@@ -35,7 +43,7 @@ class MasksGroundTruth(GroundTruth):
     @property
     def factors_num_values(self) -> list[int]:
         """How many different values each factor takes among all frames."""
-        return self._sizes
+        return list(self._sizes)
 
     @property
     def observation_shape(self) -> list[int]:
@@ -49,7 +57,7 @@ class MasksGroundTruth(GroundTruth):
     def sample_observations_from_factors(
         self,
         factors: Factors,  # noqa: ARG002 - as the base says
-        random_state: RandomState | Generator,  # noqa: ARG002 - likewise
+        random_state: RandomState | Generator,  # noqa: ARG002 - as the base says
     ) -> NoReturn:
         """Raise OptionError: there is no mask for any wanted factors."""
         raise _cannot_be_set()
@@ -60,11 +68,13 @@ class MasksGroundTruth(GroundTruth):
         Raises:
             OptionError: there are fewer.
         """
-        if not 1 <= num <= len(self._dataset):
+        num = whole("num", num, 1)
+        if num > len(self._dataset):
             raise OptionError(f"num={num}: there are {len(self._dataset):,} samples, each drawn once.")
-        chosen = random_state.choice(len(self._dataset), num, replace=False)
-        frames, factors = self._dataset.__getitems__(chosen.tolist())
-        return factors[:, 0], channels_last(frames[:, 0])
+        frames, factors = self._dataset[random_state.choice(len(self._dataset), num, replace=False)]
+        while frames.ndim > 4:  # negatives lie on an axis before that of the frames
+            frames, factors = frames[:, 0], factors[:, 0]
+        return factors, channels_last(frames)
 
 
 def _cannot_be_set() -> OptionError:

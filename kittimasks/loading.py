@@ -44,8 +44,10 @@ def load_kitti_masks(
     boundary: Boundary = "clamp",
     seed: int = 0,
     step: int | None = None,
+    stride: int = 1,
     min_length: int = 1,
     one_per_sequence: bool = False,
+    negatives: int = 0,
     download: bool = True,
     transform: Transform | None = None,
 ) -> KittiMasks:
@@ -63,8 +65,11 @@ def load_kitti_masks(
             among the distances that fit.
         seed: of the distances; a sample is a function of (seed, epoch, index) alone.
         step: a fixed distance of neighboring frames instead of a random one.
+        stride: keep every stride-th window of a sequence, counted from its first frame.
         min_length: sequences with fewer frames are left out.
         one_per_sequence: a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
+        negatives: further windows of a sample, for contrastive methods: each drawn anew in every epoch, uniformly among
+            all other windows. Frames become [1 + negatives, window, C, H, W], factors [1 + negatives, window, F].
         download: whether to download the release if it is not there.
         transform: applied to the frames, float32 [window, 1, 64, 64], of each sample.
 
@@ -90,8 +95,10 @@ def load_kitti_masks(
         boundary=boundary,
         seed=seed,
         step=step,
+        stride=stride,
         min_length=min_length,
         one_per_sequence=one_per_sequence,
+        negatives=negatives,
         transform=transform,
     )
 
@@ -106,8 +113,10 @@ def load_kitti_arrays(
     boundary: Boundary = "clamp",
     seed: int = 0,
     step: int | None = None,
+    stride: int = 1,
     min_length: int = 1,
     one_per_sequence: bool = False,
+    negatives: int = 0,
     download: bool = True,
 ) -> ArrayDataset:
     """Load KITTI Masks as NumPy arrays, without importing PyTorch; `load_kitti_masks` explains the arguments.
@@ -120,5 +129,5 @@ def load_kitti_arrays(
     from temporalpairs.store import read_store
 
     path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
-    options = WindowOptions(window, max_delta_t, boundary, seed, step, min_length, one_per_sequence)
+    options = WindowOptions(window, max_delta_t, boundary, seed, step, min_length, one_per_sequence, stride, negatives)
     return ArrayDataset(choose_windows(read_store(path), split, options)[1])

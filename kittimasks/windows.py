@@ -9,7 +9,7 @@ from jaxtyping import Int64
 
 from kittimasks.card import FACTS
 from temporalpairs.errors import WrongStoreError
-from temporalpairs.loaders.one_per_sequence import OnePerSequence
+from temporalpairs.loaders.source import compose
 from temporalpairs.loaders.splits import choose
 from temporalpairs.loaders.windows import Windows
 
@@ -35,6 +35,9 @@ def choose_windows(
         )
     chosen = choose(store.sequences, store.attributes["videos"], split)
     windows = Windows.of(store.sequences, chosen, options)
-    if not options.one_per_sequence:
-        return chosen, windows
-    return chosen, OnePerSequence.of(windows, windows.last.astype(np.int64), options.seed)
+    return chosen, compose(
+        windows,
+        windows.last.astype(np.int64),
+        one_per_sequence=options.one_per_sequence,
+        negatives=options.negatives,
+    )

@@ -1,7 +1,7 @@
-"""Chance as a function of (seed, epoch, index): words of a counter-based generator, and an order made of them.
+"""Chance as a function of (seed, epoch, index): words of NumPy's Philox, and an order made of them.
 
-No state is kept, so a draw does not depend on workers, batch size or the order of calls. Both are drawn in compiled
-loops, and by NumPy, the same to the bit, where numba is not installed.
+Philox is counter-based: word i of a stream can be had without those before it, and an epoch's words come in one call.
+No state is kept, so a draw does not depend on workers, batch size or the order of calls.
 """
 
 from __future__ import annotations
@@ -9,48 +9,40 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int64, UInt64
 
-from temporalpairs.loaders.compiled import compiled
-from temporalpairs.loaders.philox import HALF, LOW, philox
-
-_WORDS = 4  # 32-bit words that one counter gives
-_CHUNK = 8192  # indices at once: their temporaries stay in the cache, and below what malloc fetches from the kernel
-
 # Each use of chance has a stream of its own, so that none shifts another.
 DELTA_T = 0  # distances of frames
 ANGLE = 1  # of a sprite
-SHAPE = 2  # likewise
-COLOR = 3  # likewise
+SHAPE = 2  # of a sprite
+COLOR = 3  # of a sprite
 ORDER = 4  # of the windows of an epoch
 START = 5  # of the window that a sequence shows
+NEGATIVE = 6  # windows beside the one of a sample
+TRANSFORM = 7  # seeds for transforms of samples
+BATCH = 8  # seeds for transforms of batches
+
+_WORDS = 4  # that one counter gives
+_HALF = np.uint64(32)
 
 
 def words(
-    seed: int, epoch: int, index: Int64[np.ndarray, "n"], stream: int, count: int
-) -> UInt64[np.ndarray, "n count"]:
-    """Draw 32-bit words for each index.
+    seed: int, epoch: int, stream: int, index: Int64[np.ndarray, "n"], column: int = 0
+) -> UInt64[np.ndarray, "n"]:
+    """Draw a 64-bit word for each index.
 
     Args:
-        seed: 0 … 2⁶⁴ − 1, the generator's key.
+        seed: 0 … 2⁶⁴ − 1.
         epoch: 0 … 2³² − 1.
+        stream: which use of chance this is, 0 … 255.
         index: of the samples.
-        stream: which use of chance this is, 0 … 2¹⁶ − 1.
-        count: words for each index.
+        column: which of several words of a sample, 0 … 2²⁴ − 1.
     """
-    index = index.astype(np.uint64)
-    drawn = np.empty((len(index), count), np.uint64)
-    loops = compiled()
-    if loops is not None:
-        loops.draw_words(np.uint64(seed), np.uint64(epoch), index, np.uint64(stream), drawn)
-        return drawn
-    for start in range(0, len(index), _CHUNK):
-        some = index[start : start + _CHUNK]
-        for block in range(-(-count // _WORDS)):
-            counter = np.empty((4, len(some)), np.uint64)
-            counter[0], counter[1] = some & LOW, some >> HALF
-            counter[2], counter[3] = epoch, stream << 16 | block
-            into = drawn[start : start + _CHUNK, _WORDS * block : _WORDS * (block + 1)]
-            into[:] = philox(counter, (seed & 0xFFFFFFFF, seed >> 32))[: into.shape[1]].T
-    return drawn
+    if not index.size:
+        return np.empty(0, np.uint64)
+    block = int(index.min()) // _WORDS
+    key = np.array([seed, epoch << 32 | column << 8 | stream], np.uint64)
+    drawn = np.random.Philox(key=key, counter=block).random_raw(int(index.max()) + 1 - _WORDS * block)
+    chosen: UInt64[np.ndarray, "n"] = drawn[index - _WORDS * block]
+    return chosen
 
 
 def shuffled(seed: int, epoch: int, count: int) -> Int64[np.ndarray, "count"]:
@@ -59,18 +51,12 @@ def shuffled(seed: int, epoch: int, count: int) -> Int64[np.ndarray, "count"]:
     They are sorted by 64 random bits, the lowest of which are replaced by the number itself, so that nothing ties.
     """
     low = np.uint64((1 << count.bit_length()) - 1)
-    loops = compiled()
-    if loops is not None:
-        order = np.empty(count, np.uint64)
-        loops.shuffle(np.uint64(seed), np.uint64(epoch), np.uint64(ORDER), low, order)
-        return order.view(np.int64)
     index = np.arange(count)
-    drawn = words(seed, epoch, index, ORDER, 2)
-    keys: UInt64[np.ndarray, "count"] = (drawn[:, 0] << HALF | drawn[:, 1]) & ~low | index.astype(np.uint64)
+    keys = words(seed, epoch, ORDER, index) & ~low | index.astype(np.uint64)
     keys.sort()
-    return (keys & low).view(np.int64)
+    return (keys & low).astype(np.int64)
 
 
 def below(word: UInt64[np.ndarray, "n"], bound: Int64[np.ndarray, "n"] | int) -> Int64[np.ndarray, "n"]:
     """Turn words into integers uniform on 0 … bound − 1, each off its share by less than one in 2³²."""
-    return ((word * np.asarray(bound).astype(np.uint64)) >> HALF).astype(np.int64)
+    return ((word >> _HALF) * np.asarray(bound).astype(np.uint64) >> _HALF).astype(np.int64)

@@ -1,207 +1,233 @@
-"""The order of an epoch and who sees which part of it: plain NumPy, the same for every loader, rank and device.
+"""The epochs of a loader: their order, this rank's share of it, and where the loader stands; plain NumPy.
 
 An epoch is one list of window numbers, a function of (seed, epoch). Rank r of w takes every w-th entry of it from the
-r-th on, in batches. Where the loader stands is a number of entries of that list, so that it can go on elsewhere: in
+r-th on, in batches. Where a loader stands is a number of entries of that list, so that it can go on elsewhere: in
 another process, with another batch size, on another number of ranks.
 """
 
 from __future__ import annotations
 
-import operator
-from dataclasses import asdict, dataclass
-from typing import Any
+import sys
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int32, Int64
 
+from temporalpairs.checks import shown, truth, whole
 from temporalpairs.errors import OptionError
-from temporalpairs.loaders.arrays import checked_epoch
 from temporalpairs.loaders.chance import shuffled
-from temporalpairs.loaders.options import checked_seed
+from temporalpairs.loaders.options import checked_epoch, checked_seed
+from temporalpairs.loaders.source import check_identity
+from temporalpairs.parallel import cores
+
+if TYPE_CHECKING:
+    from temporalpairs.loaders.source import WindowSource
+
+Batch = TypeVar("Batch")
+Numbers = Int64[np.ndarray, "windows"]
+Plan = Int32[np.ndarray, "windows columns"]
+
+_AHEAD = 2  # batches read in the background where reading is costly: one is being read while one waits
+_STATE = {"seed", "shuffle", "epoch", "position", "dataset"}
 
 
-@dataclass(frozen=True, slots=True)
-class EpochOptions:
-    """How an epoch is dealt out.
+class EpochLoader(ABC, Generic[Batch]):
+    """Iterates over the batches of an epoch; what a batch is is its subclass's business.
+
+    An iteration that ends is followed by the next epoch, which was planned in the background meanwhile. One that is
+    broken off begins anew, unless its `state_dict` is loaded.
 
     Attributes:
-        batch_size: windows of a batch, of this rank alone.
-        shuffle: whether the order is drawn anew in every epoch; else it is that of the dataset.
-        seed: of the order.
-        drop_last: whether what does not fill a batch on every rank is left out. If not, the last batch is smaller, and
-            ranks that would have one window less than others repeat windows from the beginning of the order.
-        rank: of this process, 0 … world_size − 1.
+        batch_size: windows in a batch of this rank.
+        shuffle: whether the order is drawn anew in every epoch.
+        seed: random seed for the order.
+        drop_last: whether windows that do not fill a batch on every rank are left out. If not, the last batch is
+            smaller, and ranks that would have one window less than others repeat windows from the beginning of the
+            order.
+        rank: number of this process.
         world_size: processes that share an epoch.
-    """
-
-    batch_size: int = 32
-    shuffle: bool = True
-    seed: int = 0
-    drop_last: bool = True
-    rank: int = 0
-    world_size: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "seed", "rank", "world_size"):
-            # NumPy's numbers become Python's, since those of a state go into JSON.
-            object.__setattr__(self, name, operator.index(getattr(self, name)))
-        object.__setattr__(self, "shuffle", bool(self.shuffle))
-        if self.batch_size < 1:
-            raise OptionError(f"batch_size={self.batch_size}: give at least 1.")
-        if self.world_size < 1 or not 0 <= self.rank < self.world_size:
-            raise OptionError(f"rank={self.rank}, world_size={self.world_size}: rank is one of 0 … world_size − 1.")
-        checked_seed(self.seed)
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where in its epochs a loader stands: all that resuming needs.
-
-    Attributes:
-        seed: of the order.
-        epoch: number of the epoch.
-        position: entries of the epoch's order that were dealt out already, on all ranks together.
-        windows: entries of an epoch, to notice another dataset.
-        shuffle: whether the order is shuffled.
-    """
-
-    seed: int
-    epoch: int
-    position: int
-    windows: int
-    shuffle: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Dealt:
-    """What one iteration goes through.
-
-    Attributes:
-        epoch: number of the epoch.
-        position: of the order, where this iteration begins.
-        windows: this rank's window numbers from there on.
-        batches: the parts of ``windows`` that make a batch.
-    """
-
-    epoch: int
-    position: int
-    windows: Int64[np.ndarray, "dealt"]
-    batches: list[slice]
-
-
-class Epochs:
-    """The batches of window numbers of one rank, epoch after epoch.
-
-    Args:
-        windows: windows of the dataset.
-        options: how they are dealt out.
 
     Raises:
-        OptionError: there is no window, or not enough for one batch on each rank.
+        OptionError: an argument does not fit; the text says what would.
     """
 
-    def __init__(self, windows: int, options: EpochOptions) -> None:
-        needed = options.batch_size * options.world_size if options.drop_last else 1
-        if windows < needed:
-            ranks = f" on each of {options.world_size} ranks" if options.world_size > 1 else ""
-            fits = windows // options.world_size
+    def __init__(
+        self,
+        source: WindowSource,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int,
+        drop_last: bool,
+        rank: int | None,
+        world_size: int | None,
+    ) -> None:
+        self.batch_size = whole("batch_size", batch_size, 1)
+        self.shuffle = truth("shuffle", shuffle)
+        self.seed = checked_seed(seed)
+        self.drop_last = truth("drop_last", drop_last)
+        self.rank, self.world_size = _place(rank, world_size)
+        self._source = source
+        self._epoch = 0
+        self._begin = 0  # entries of the order that the next iteration leaves out, since a loaded state is behind them
+        self._position = 0  # entries of the order that are behind the batch handed over last, on all ranks together
+        self._next: tuple[int, tuple[Numbers, Plan]] | None = None
+        needed = self.batch_size * self.world_size if self.drop_last else 1
+        if len(source) < needed:
+            ranks = f" on each of {self.world_size} ranks" if self.world_size > 1 else ""
+            fits = len(source) // self.world_size
             remedy = f"batch_size={fits} would fit" if fits else "there are more ranks than windows"
             raise OptionError(
-                f"batch_size={options.batch_size}: an epoch has {windows:,} window(s), not enough for one batch"
+                f"batch_size={self.batch_size}: an epoch has {len(source):,} window(s), not enough for one batch"
                 f"{ranks}; {remedy}, and drop_last=False serves what there is."
             )
-        self.windows = windows
-        self.options = options
-        self._epoch = 0
-        self._resumed = 0
-        self._dealt = 0
 
     def __len__(self) -> int:
-        """Return the batches of a whole epoch."""
-        return self._batches(0)
+        """Return the batches of a whole epoch on this rank."""
+        return -(-self._share(0) // self.batch_size)
+
+    def __repr__(self) -> str:
+        order = f"shuffled by seed {self.seed}" if self.shuffle else "in the dataset's order"
+        rank = f" · rank {self.rank} of {self.world_size}" if self.world_size > 1 else ""
+        last = ", last one dropped if it is smaller" if self.drop_last else ""
+        batches = f"{len(self):,} batches of {self.batch_size}{last}"
+        return f"{type(self).__name__}  {batches} · {order}{rank} · epoch {self.epoch}"
 
     @property
     def epoch(self) -> int:
-        """Number of the epoch that the next, or the present, iteration deals out."""
+        """Number of the epoch that the next, or the present, iteration goes through."""
         return self._epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch. Another one than that which was resumed starts at its beginning."""
+        """Choose the epoch. Another one than that of a loaded state starts at its beginning."""
         epoch = checked_epoch(epoch)
         if epoch != self._epoch:
-            self._epoch, self._resumed, self._dealt = epoch, 0, 0
+            self._epoch, self._begin, self._position = epoch, 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Tell where the loader stands: behind the batch that was handed over last."""
-        options = self.options
-        return asdict(Position(options.seed, self._epoch, self._dealt, self.windows, options.shuffle))
+        """Return the position after the last batch yielded, and of which dataset and order: numbers and words."""
+        epoch, position = self._epoch, self._position
+        if not self._share(position):
+            epoch, position = epoch + 1, 0
+        order = {"seed": self.seed, "shuffle": self.shuffle}
+        return {**order, "epoch": epoch, "position": position, "dataset": self._source.identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another loader stood; batch size, device and number of ranks may be others.
+        """Resume where another loader stood; batch size, device and number of ranks may differ.
 
         Raises:
             OptionError: the state is none, or of another dataset, seed or order.
         """
+        if not hasattr(state, "keys") or set(state) != _STATE:
+            raise OptionError(f"This is not the state of a loader: {shown(state)}.")
+        epoch, position = checked_epoch(state["epoch"]), whole("position", state["position"], 0)
+        ours = {"seed": self.seed, "shuffle": self.shuffle}
+        differ = [f"{name}={state[name]} (here {value})" for name, value in ours.items() if state[name] != value]
+        if differ:
+            raise OptionError(f"The state is of another order: {', '.join(differ)}. Make this loader with the same.")
+        check_identity(state["dataset"], self._source.identity())
+        if not self._share(position):  # nothing is left of that epoch
+            epoch, position = checked_epoch(epoch + 1), 0
+        self._epoch, self._begin, self._position = epoch, position, position
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, begin = self._epoch, self._begin
+        self._begin, self._position = 0, begin
+        if begin == 0 and self._next is not None and self._next[0] == epoch:
+            windows, plan = self._next[1]
+        else:
+            windows, plan = self._plan_share(epoch, begin)
+        self._next = None
+        following: Future[tuple[Numbers, Plan]] | None = None
+        pool = ThreadPoolExecutor(max(1, min(self._ahead, cores())), thread_name_prefix="temporal-pairs")
         try:
-            found = Position(**state)
-        except TypeError as error:
-            raise OptionError(f"This is not the state of a loader ({error}).") from error
-        for name in ("epoch", "position"):
-            if not isinstance(state[name], int) or state[name] < 0:
-                raise OptionError(f"This is not the state of a loader: {name}={state[name]!r} is no number from 0 on.")
-        options = self.options
-        ours = {"seed": options.seed, "windows": self.windows, "shuffle": options.shuffle}
-        theirs = {name: getattr(found, name) for name in ours}
-        if ours != theirs:
-            differ = [f"{name}={theirs[name]} (here {ours[name]})" for name in ours if ours[name] != theirs[name]]
-            raise OptionError(
-                f"The state is of another loader: {', '.join(differ)}. Make this one with the same dataset and seed."
-            )
-        self._epoch = checked_epoch(found.epoch)
-        self._resumed = self._dealt = found.position
+            for part, read in self._reads(pool, self._prepare(plan)):
+                if self._epoch == epoch:
+                    self._position = begin + min(part.stop, len(windows)) * self.world_size
+                yield self._finish(read, windows[part], epoch, begin + part.start * self.world_size)
+                following = following or pool.submit(self._plan_share, (epoch + 1) % 2**32, 0)
+            if following is not None:
+                self._next = epoch + 1, following.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if self._epoch == epoch:
+            self._epoch, self._position = epoch + 1, 0
 
-    def order(self, epoch: int) -> Int64[np.ndarray, "windows"]:
+    @property
+    def _ahead(self) -> int:
+        """Batches that are read in the background while the consumer works on one."""
+        return _AHEAD if self._source.costly and cores() > 1 else 0
+
+    def _prepare(self, plan: Plan) -> Any:
+        """Bring the plan of an epoch to where it is read."""
+        return plan
+
+    @abstractmethod
+    def _read(self, plan: Any) -> Any:
+        """Read a batch, perhaps on a thread in the background: nothing of the user's may run here."""
+
+    @abstractmethod
+    def _finish(self, read: Any, windows: Numbers, epoch: int, position: int) -> Batch:
+        """Turn what was read into a batch, on the consumer's thread.
+
+        Args:
+            read: what `_read` returned.
+            windows: numbers of the windows of the batch.
+            epoch: number of the epoch.
+            position: place of the batch in the order of the epoch.
+        """
+
+    def _reads(self, pool: ThreadPoolExecutor, plan: Any) -> Iterator[tuple[slice, Any]]:
+        """Read batch after batch, in the background where that is costly."""
+        ahead = self._ahead
+        waiting: deque[tuple[slice, Future[Any]]] = deque()
+        for start in range(0, len(plan), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            if not ahead:
+                yield part, self._read(plan[part])
+                continue
+            waiting.append((part, pool.submit(self._read, plan[part])))
+            if len(waiting) > ahead:
+                part, read = waiting.popleft()
+                yield part, read.result()
+        for part, read in waiting:
+            yield part, read.result()
+
+    def _order(self, epoch: int) -> Numbers:
         """Return the window numbers of an epoch in their order: a function of seed and epoch alone."""
-        if not self.options.shuffle:
-            return np.arange(self.windows)
-        return shuffled(self.options.seed, epoch, self.windows)
+        count = len(self._source)
+        return shuffled(self.seed, epoch, count) if self.shuffle else np.arange(count)
 
-    def shard(self, epoch: int, position: int) -> Int64[np.ndarray, "dealt"]:
-        """Return this rank's window numbers of an epoch, from a position of the order on."""
-        options = self.options
-        order = self.order(epoch)
-        rest = order[position:]
-        count = self._share(position)
-        missing = count * options.world_size - len(rest)
+    def _plan_share(self, epoch: int, position: int) -> tuple[Numbers, Plan]:
+        """Return this rank's windows of an epoch from a position of its order on, and what they show."""
+        order = self._order(epoch)
+        rest, count = order[position:], self._share(position)
+        missing = count * self.world_size - len(rest)
         if missing > 0:
             rest = np.concatenate([rest, np.resize(order, missing)])
-        return rest[options.rank :: options.world_size][:count]
-
-    def deal(self) -> Dealt:
-        """Deal out what is left of the epoch to this rank; iterating starts here unless a state was loaded."""
-        epoch, position = self._epoch, self._resumed
-        self._resumed, self._dealt = 0, position
-        count, size = self._share(position), self.options.batch_size
-        batches = [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
-        return Dealt(epoch, position, self.shard(epoch, position), batches)
-
-    def hand_over(self, dealt: Dealt, batch: slice) -> None:
-        """Note that a batch goes to the consumer now: who stops while working on it has it behind them."""
-        if self._epoch == dealt.epoch:
-            self._dealt = dealt.position + batch.stop * self.options.world_size
-
-    def finish(self, dealt: Dealt) -> None:
-        """Note that all was handed over: the next epoch follows."""
-        if self._epoch == dealt.epoch:
-            self._epoch, self._dealt = dealt.epoch + 1, 0
+        windows = rest[self.rank :: self.world_size][:count]
+        return windows, self._source.plan(windows, epoch)
 
     def _share(self, position: int) -> int:
-        """Windows of each rank from a position on."""
-        options = self.options
-        left = max(self.windows - position, 0)
-        if options.drop_last:
-            return left // (options.world_size * options.batch_size) * options.batch_size
-        return -(-left // options.world_size)
+        """Return the windows of each rank from a position of the order on."""
+        left = max(len(self._source) - position, 0)
+        if self.drop_last:
+            return left // (self.world_size * self.batch_size) * self.batch_size
+        return -(-left // self.world_size)
 
-    def _batches(self, position: int) -> int:
-        return -(-self._share(position) // self.options.batch_size)
+
+def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    """Return this process's rank and the number of ranks, torch.distributed's where the user names none."""
+    if rank is None and world_size is None:
+        distributed = sys.modules.get("torch.distributed")  # whoever initialized it has imported it
+        if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+            return 0, 1
+        return int(distributed.get_rank()), int(distributed.get_world_size())
+    if rank is None or world_size is None:
+        raise OptionError(f"rank={rank}, world_size={world_size}: give both, or neither.")
+    world_size = whole("world_size", world_size, 1)
+    return whole("rank", rank, 0, world_size - 1), world_size

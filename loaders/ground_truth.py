@@ -1,7 +1,7 @@
-"""The shape of a ground-truth adapter: what the metrics of disentanglement_lib and disent call on a dataset.
+"""The base of ground-truth adapters, with the methods of disentanglement_lib's ``GroundTruthData``.
 
-`dataset.ground_truth()` gives one. All chance comes from the ``random_state`` that a method gets, as these metrics pass
-it: a `numpy.random.RandomState` or a `numpy.random.Generator`.
+`dataset.ground_truth()` gives one. All chance comes from the ``random_state`` that a method gets: a
+`numpy.random.RandomState`, as that library's metrics pass it, or a `numpy.random.Generator`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ class DatasetInfo:
     """Facts that travel with a store.
 
     Attributes:
+        dataset: the dataset's key in `temporalpairs.datasets`.
         title: the dataset's name.
         edition: which edition of it this is: the release, the synthetic sample, or a build from raw annotations.
         license: of the data.
@@ -19,9 +20,11 @@ class DatasetInfo:
         synthetic: whether the data were generated and are of nobody real.
         factor_units: unit of each factor.
         counts: videos, tracks, sequences, frames and pairs of the whole store.
+        digest: SHA-256 of the store's manifest, equal for stores of equal content.
         provenance: source files with SHA-256, builder and its options, package version, notes.
     """
 
+    dataset: str
     title: str
     edition: str
     license: str
@@ -30,12 +33,14 @@ class DatasetInfo:
     synthetic: bool
     factor_units: tuple[str, ...]
     counts: dict[str, int]
+    digest: str
     provenance: dict[str, Any]
 
     @classmethod
     def from_attributes(cls, attributes: dict[str, Any]) -> DatasetInfo:
         """Read them from a store's manifest."""
         return cls(
+            dataset=attributes["dataset"],
             title=attributes["title"],
             edition=attributes["edition"],
             license=attributes["license"],
@@ -43,6 +48,7 @@ class DatasetInfo:
             homepage=attributes["homepage"],
             synthetic=attributes["synthetic"],
             factor_units=tuple(attributes["factor_units"]),
-            counts=attributes["counts"],
+            counts=dict(attributes["counts"]),
+            digest=attributes["manifest_sha256"],
             provenance={key: attributes[key] for key in ("sources", "builder", "package_version", "notes")},
         )

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor
 
 from temporalpairs.errors import TemporalPairsError
 from temporalpairs.loaders.pair_loader import PairLoader
@@ -17,7 +16,7 @@ from temporalpairs.loaders.pair_loader import PairLoader
 if TYPE_CHECKING:
     from pytorch_lightning import LightningDataModule
 
-    from temporalpairs.loaders.dataset import WindowDataset
+    from temporalpairs.loaders.dataset import Sample, WindowDataset
     from temporalpairs.loaders.splits import Split
 
 
@@ -52,23 +51,37 @@ class LoadSplit(Protocol):
 class PairDataModule(LightningDataModule):
     """Training, validation and test split of a dataset, in `PairLoader`s with the trainer's rank and world size.
 
-    Training goes through another epoch of the plan in each of the trainer's; validation and test through the same
-    windows every time, in the dataset's order, all of them: ranks that would have one window less repeat one.
+    Each of the trainer's epochs is another epoch of the training split; validation and test show the same windows every
+    time, in the dataset's order, all of them: ranks that would have one window less repeat one.
 
-    A checkpoint has the training loader's state, and training that stopped within an epoch goes on with the window it
-    would have had next, on every rank. Lightning itself counts batches, so this needs the same batch size and number of
-    ranks; after the end of an epoch both may change. Lightning injects no sampler: it leaves alone what is no
-    DataLoader, whatever ``use_distributed_sampler`` says.
+    A checkpoint has the training loader's state: training that stopped within an epoch resumes with the next window, on
+    every rank. Lightning itself counts batches, so this needs the same batch size and number of ranks; after the end of
+    an epoch both may change. Lightning injects no sampler: it leaves alone what is no DataLoader, whatever
+    ``use_distributed_sampler`` says.
 
     Import `lightning.pytorch` or `pytorch_lightning`, whichever yours is, before this: a trainer refuses modules of the
     other.
 
     Args:
         load: loads a split, such as ``functools.partial(load_natural_sprites, discrete=True)``.
-        batch_size: windows of a batch, on each rank.
-        seed: of the order in training.
+        batch_size: windows in a batch, on each rank.
+        seed: random seed for the order in training.
         device: where batches are made; by default where the trainer has its model.
-        options: further arguments of the `PairLoader`s, such as ``layout`` and ``dtype``.
+        options: further arguments of the `PairLoader`s, such as ``layout``, ``dtype`` and ``drop_last``.
+
+    Example:
+        ```python
+        from functools import partial
+
+        import pytorch_lightning as pl
+
+        from kittimasks import load_kitti_masks
+        from temporalpairs.loaders.lightning import PairDataModule
+
+        data = PairDataModule(partial(load_kitti_masks, source="sample"), batch_size=64)
+        trainer = pl.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False)
+        # trainer.fit(module, data)
+        ```
     """
 
     def __init__(
@@ -133,6 +146,6 @@ class _TrainersLoader(PairLoader):
         super().__init__(*args, **options)
         self._present_epoch = present_epoch
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Sample]:
         self.set_epoch(self._present_epoch())
         yield from super().__iter__()

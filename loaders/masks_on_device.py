@@ -26,24 +26,14 @@ class MasksOnDevice:
     def __init__(
         self, packed: UInt8[np.ndarray, "rows bytes"], factors: Float[np.ndarray, "rows factors"], device: torch.device
     ) -> None:
-        self._packed = torch.from_numpy(packed).to(device)
-        self._factors = torch.from_numpy(factors).to(device=device, dtype=torch.float32)
-
-    @staticmethod
-    def bytes_needed(packed: UInt8[np.ndarray, "rows bytes"], factors: Float[np.ndarray, "rows factors"]) -> int:
-        """Return what the data take on a device."""
-        return int(packed.nbytes + 4 * factors.size)
+        self._packed = torch.tensor(packed, device=device)  # a copy: stores are read-only
+        self._factors = torch.tensor(factors, device=device, dtype=torch.float32)
 
     def read(self, plan: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Make a batch of frames [n, window, 1, 64, 64] and factors; the plan's columns are rows of the store."""
-        packed, factors = self.read_packed(plan)
-        return unpack_masks(packed, dtype), factors
-
-    def read_packed(self, plan: Tensor) -> tuple[Tensor, Tensor]:
-        """Make a batch of frames as they are stored, uint8 [n, window, 512], and factors."""
         rows = plan.flatten()
         packed, factors = self._packed.index_select(0, rows), self._factors.index_select(0, rows)
-        return packed.view(*plan.shape, -1), factors.view(*plan.shape, -1)
+        return unpack_masks(packed.view(*plan.shape, -1), dtype), factors.view(*plan.shape, -1)
 
 
 def unpack_masks(packed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from temporalpairs.errors import OptionError
+from temporalpairs.checks import choice, truth, whole
 
 Boundary = Literal["clamp", "valid"]
 
@@ -21,11 +20,17 @@ class WindowOptions:
         boundary: what happens where a sequence ends sooner. ``"clamp"``: Δt is drawn from 1 … max_delta_t and then
             shrinks to what fits, as in the reference, so that distances near an end are short more often.
             ``"valid"``: Δt is drawn among those that fit.
-        seed: of the distances, 0 … 2⁶⁴ − 1.
+        seed: random seed for the distances, 0 … 2⁶⁴ − 1.
         step: a fixed distance of neighboring frames instead of a random one. With ``"clamp"`` it shrinks at the end of
             a sequence, with ``"valid"`` there are windows only where it fits.
+        stride: keep every stride-th window of a sequence, counted from its first frame. Windows do not overlap from
+            ``(window - 1) * step + 1`` on, or ``(window - 1) * max_delta_t + 1`` where the distance is random.
         min_length: sequences with fewer frames are left out.
         one_per_sequence: a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
+        negatives: further windows of a sample, each drawn uniformly among all other windows in every epoch.
+
+    Raises:
+        OptionError: a value does not fit; the text names it and those that would.
     """
 
     window: int = 2
@@ -35,28 +40,32 @@ class WindowOptions:
     step: int | None = None
     min_length: int = 1
     one_per_sequence: bool = False
+    stride: int = 1
+    negatives: int = 0
 
     def __post_init__(self) -> None:
-        if self.window < 2:
-            raise OptionError(f"window={self.window}: a window needs at least 2 frames.")
-        if self.max_delta_t < 1:
-            raise OptionError(f"max_delta_t={self.max_delta_t}: neighboring frames are at least 1 apart.")
-        if self.step is not None and self.step < 1:
-            raise OptionError(f"step={self.step}: neighboring frames are at least 1 apart.")
-        if self.min_length < 1:
-            raise OptionError(f"min_length={self.min_length}: a sequence has at least 1 frame.")
-        if self.boundary not in ("clamp", "valid"):
-            raise OptionError(f"boundary={self.boundary!r} is unknown; it is 'clamp' or 'valid'.")
-        checked_seed(self.seed)
+        for name, low in (("window", 2), ("max_delta_t", 1), ("min_length", 1), ("stride", 1), ("negatives", 0)):
+            object.__setattr__(self, name, whole(name, getattr(self, name), low))
+        if self.step is not None:
+            object.__setattr__(self, "step", whole("step", self.step, 1))
+        choice("boundary", self.boundary, get_args(Boundary))
+        object.__setattr__(self, "one_per_sequence", truth("one_per_sequence", self.one_per_sequence))
+        object.__setattr__(self, "seed", checked_seed(self.seed))
 
 
-def checked_seed(seed: int) -> int:
-    """Return a seed as an int.
+def checked_seed(seed: object) -> int:
+    """Return a random seed as an int.
 
     Raises:
-        OptionError: it is out of range.
+        OptionError: it is no whole number from 0 to 2⁶⁴ − 1.
     """
-    seed = operator.index(seed)
-    if not 0 <= seed < 2**64:
-        raise OptionError(f"seed={seed} is out of range; it is 0 … 2**64 - 1.")
-    return seed
+    return whole("seed", seed, 0, 2**64 - 1)
+
+
+def checked_epoch(epoch: object) -> int:
+    """Return the number of an epoch as an int.
+
+    Raises:
+        OptionError: it is no whole number from 0 to 2³² − 1.
+    """
+    return whole("epoch", epoch, 0, 2**32 - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence as AbstractSequence
 from dataclasses import dataclass
-from typing import SupportsIndex, overload
+from typing import NamedTuple, SupportsIndex, overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -41,6 +41,51 @@ class Sequence:
         return len(self.factors)
 
 
+class WindowOrigin(NamedTuple):
+    """Where a window comes from.
+
+    Attributes:
+        sequence: index of its sequence in ``dataset.sequences``.
+        video: name of the source video, or None where the source does not say.
+        frames: number of each of its frames, as the source counts them; from 0 on in each sequence where the source
+            does not say.
+    """
+
+    sequence: int
+    video: str | None
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowTable(AbstractSequence[WindowOrigin]):
+    """Where each window of a dataset comes from; ``table[i]`` is a `WindowOrigin`.
+
+    Attributes:
+        sequence: index of each window's sequence in ``dataset.sequences``.
+        place: place of each frame in its sequence, from 0 on.
+        frames: number of each frame, as the source counts them; its place where the source does not say.
+        video: name of each window's video, or None.
+    """
+
+    sequence: Int64[np.ndarray, "windows"]
+    place: Int64[np.ndarray, "windows window"]
+    frames: Int64[np.ndarray, "windows window"]
+    video: list[str | None]
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> WindowOrigin: ...
+    @overload
+    def __getitem__(self, index: slice) -> WindowTable: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> WindowOrigin | WindowTable:
+        if isinstance(index, slice):
+            return WindowTable(self.sequence[index], self.place[index], self.frames[index], self.video[index])
+        i = operator.index(index)
+        return WindowOrigin(int(self.sequence[i]), self.video[i], tuple(self.frames[i].tolist()))
+
+
 class SequenceView(AbstractSequence[Sequence]):
     """The sequences of a split; masks are unpacked when one is asked for."""
 
@@ -66,6 +111,14 @@ class SequenceView(AbstractSequence[Sequence]):
         """Frames of all of them together."""
         return int(self._sequences.lengths[self._chosen].sum())
 
+    @property
+    def factors(self) -> Float[np.ndarray, "frames factors"]:
+        """Factors of all frames, one sequence after another."""
+        table = self._sequences
+        of_chosen = np.zeros(len(table), np.bool_)
+        of_chosen[self._chosen] = True
+        return table.factors[np.repeat(of_chosen, table.lengths)]
+
     @overload
     def __getitem__(self, index: SupportsIndex) -> Sequence: ...
     @overload
@@ -79,7 +132,7 @@ class SequenceView(AbstractSequence[Sequence]):
         video = int(table.video[i])
         return Sequence(
             frames=None if table.frames is None else self._images(table.frames[rows]),
-            factors=table.factors[rows],
+            factors=table.factors[rows].copy(),  # what is changed there is not changed in the dataset
             video=None if video == UNKNOWN else self._videos[video],
             track=_known(table.track[i]),
             crop=_known(table.crop[i]),
@@ -88,12 +141,25 @@ class SequenceView(AbstractSequence[Sequence]):
             category_name=self._categories.get(str(table.category[i])),
         )
 
+    def locate(self, rows: Int64[np.ndarray, "windows window"]) -> WindowTable:
+        """Tell which sequence, video and frames windows are of.
+
+        Args:
+            rows: of their frames in the store.
+        """
+        table = self._sequences
+        of_store = np.searchsorted(table.start, rows[:, 0], side="right") - 1
+        place = rows - table.start[of_store, None]
+        first = np.maximum(table.first_frame[of_store], 0)  # UNKNOWN is below 0
+        videos = [None if video == UNKNOWN else self._videos[video] for video in table.video[of_store].tolist()]
+        return WindowTable(np.searchsorted(self._chosen, of_store), place, first[:, None] + place, videos)
+
     def _images(
         self, stored: UInt8[np.ndarray, "frames bytes"]
     ) -> Bool[np.ndarray, "frames 64 64"] | UInt8[np.ndarray, "frames channels height width"]:
         if stored.shape[1] == PACKED_BYTES:
             return np.unpackbits(stored, axis=1).reshape(-1, SIDE, SIDE).astype(np.bool_)
-        return stored.reshape(len(stored), -1, *self._image_shape)
+        return stored.reshape(len(stored), -1, *self._image_shape).copy()
 
 
 def _known(value: np.int64) -> int | None:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from natsprites.choice import SpriteChoice, choose_sprites
+from natsprites.ground_truth import SpritesGroundTruth
 from natsprites.transitions import AREA_FILTER
-from natsprites.windows import COLOR_FACTORS, COLOR_UNITS, FACTORS, UNITS, SpriteWindows
+from natsprites.windows import (
+    COLOR_FACTORS,
+    COLOR_UNITS,
+    FACTORS,
+    UNITS,
+    SpriteChoice,
+    SpriteWindows,
+    choose_sprites,
+)
+from temporalpairs.errors import OptionError
 from temporalpairs.loaders.dataset import Transform, WindowDataset
+from temporalpairs.loaders.info import DatasetInfo
 from temporalpairs.loaders.sequence import SequenceView
 
 if TYPE_CHECKING:
-    from natsprites.ground_truth import SpritesGroundTruth
+    from collections.abc import Mapping
+    from typing import Any
+
     from natsprites.rendering.options import SpriteOptions
+    from temporalpairs.loaders.arrays import Indices
     from temporalpairs.loaders.splits import Split
     from temporalpairs.store import Store
 
@@ -40,12 +53,14 @@ class NaturalSprites(WindowDataset):
         discrete: move x, y and area to the centers of 32, 32 and 6 bins.
         area_filter: share of the transitions with outlying areas that is dropped at every frame of the window.
         channels: 3 or 1, equal ones unless there are colors.
-        seed: of angle, shape and color.
+        seed: random seed for angle, shape and color, and for all else that is drawn.
         step: frames from one of a window to the next.
+        stride: keep every stride-th window of a sequence.
         min_length: sequences with fewer frames are left out.
         one_per_sequence: a sample is a sequence, of which an epoch shows one window.
-        transform: applied to the frames of each sample.
-        sprites: how sprites look; by default as in the reference.
+        negatives: further windows of a sample, drawn among all others.
+        transform: applied to the frames of each window.
+        sprites: how sprites look, as `SpriteOptions` or what their ``to_json`` gives; by default as in the reference.
 
     Raises:
         WrongStoreError: the store holds another dataset, or one whose masks were not shrunk.
@@ -63,24 +78,40 @@ class NaturalSprites(WindowDataset):
         channels: int = 3,
         seed: int = 0,
         step: int = 1,
+        stride: int = 1,
         min_length: int = 1,
         one_per_sequence: bool = False,
+        negatives: int = 0,
         transform: Transform | None = None,
-        sprites: SpriteOptions | None = None,
+        sprites: SpriteOptions | Mapping[str, Any] | None = None,
     ) -> None:
-        choice = SpriteChoice(
-            split, window, step, min_length, one_per_sequence, discrete, area_filter, channels, seed, sprites
+        self.choice = SpriteChoice(
+            split=split,
+            window=window,
+            step=step,
+            min_length=min_length,
+            one_per_sequence=one_per_sequence,
+            discrete=discrete,
+            area_filter=area_filter,
+            channels=channels,
+            seed=seed,
+            sprites=sprites,  # type: ignore[arg-type]  # SpriteChoice reads a mapping
+            stride=stride,
+            negatives=negatives,
         )
-        found = choose_sprites(store, choice)
-        self.choice = choice
+        found = choose_sprites(store, self.choice)
         self.transitions = found.transitions
         self.bins = found.bins
         self.sprites = found.sprites
-        self.windows = found.windows
+        self.discrete = self.choice.discrete
+        self._drawn = found.windows
         attributes = store.attributes
         colored = found.sprites.colors is not None
         super().__init__(
-            store,
+            found.source,
+            name=attributes["dataset"],
+            info=DatasetInfo.from_attributes(attributes),
+            store=store.path,
             split=split,
             sequences=SequenceView(
                 store.sequences,
@@ -89,10 +120,10 @@ class NaturalSprites(WindowDataset):
                 attributes["categories"],
                 tuple(attributes["image_shape"]),
             ),
-            source=found.source,
             factor_names=FACTORS + (COLOR_FACTORS if colored else ()),
             factor_units=UNITS + (COLOR_UNITS if colored else ()),
             transform=transform,
+            load_options=self.choice.to_json(),
         )
 
     @property
@@ -102,18 +133,35 @@ class NaturalSprites(WindowDataset):
         colors = () if self.sprites.colors is None else (len(self.sprites.colors),)
         return (*(len(np.unique(v)) for v in values), self.sprites.angles, len(self.sprites.shapes), *colors)
 
-    def ground_truth(self) -> SpritesGroundTruth:
-        """Return the adapter that the metrics of disentanglement_lib and disent call."""
-        from natsprites.ground_truth import SpritesGroundTruth
+    def subset(self, indices: Indices) -> Self:
+        """Return some of the windows as a dataset of its own; its ground truth draws from these."""
+        other = super().subset(indices)
+        index = self._arrays.resolve(indices)
+        if self.choice.one_per_sequence:
+            sequence = self.transitions.sequence
+            index = np.flatnonzero(np.isin(sequence, np.unique(sequence)[index]))
+        other.transitions = self.transitions[index]
+        other._drawn = self._drawn[index]
+        return other
 
-        return SpritesGroundTruth(self)
+    def ground_truth(self) -> SpritesGroundTruth:
+        """Return the adapter through which metrics draw sprites with factors that they set.
+
+        Raises:
+            OptionError: the store holds images, which are fixed.
+        """
+        if not isinstance(self._drawn, SpriteWindows):
+            raise OptionError(f"{self.store} holds images; take the store that it was rendered from.")
+        return SpritesGroundTruth(self._drawn, self.factor_sizes, self.bins)
 
     def describe_chance(self) -> str:
         """Say in a line what is left to chance in a sample, for `repr`."""
         choice = self.choice
         parts = ["one window a sequence"] if choice.one_per_sequence else []
-        if isinstance(self.windows, SpriteWindows):
+        if isinstance(self._drawn, SpriteWindows):
             parts += [f"angle of {self.sprites.angles}", f"shape of {{{', '.join(self.sprites.shapes)}}}"]
+        if choice.negatives:
+            parts.append(f"{choice.negatives} other window(s) beside it")
         if not parts:
             return "none: the store holds the images"
         return f"{', '.join(parts)}; seed {choice.seed}, epoch {self.epoch}"

@@ -1,4 +1,4 @@
-"""Natural Sprites for the metrics of disentanglement_lib and disent."""
+"""Natural Sprites as a ground truth whose factors can be set."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from natsprites.transitions import SIDE
-from natsprites.windows import COLOR_FACTORS, FACTORS, SpriteWindows, draw, to_floats
+from natsprites.windows import COLOR_FACTORS, FACTORS, draw, to_floats
+from temporalpairs.checks import whole
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.ground_truth import Factors, GroundTruth, Observations, channels_last, integers
+from temporalpairs.sequences import SIDE
 
 if TYPE_CHECKING:
     from numpy.random import Generator, RandomState
 
-    from natsprites.dataset import NaturalSprites
+    from natsprites.transitions import Bins
+    from natsprites.windows import SpriteWindows
 
 
 class SpritesGroundTruth(GroundTruth):
@@ -26,21 +28,17 @@ class SpritesGroundTruth(GroundTruth):
     they are x, y and scale of the first frame of a transition, with any angle and shape.
 
     Args:
-        dataset: its statistics, looks and channels count; a split gives those of the split.
-
-    Raises:
-        OptionError: the dataset's images are fixed.
+        source: the windows; a split's give those of the split.
+        sizes: how many values each factor takes among them.
+        bins: centers of the discrete values, or None.
     """
 
-    def __init__(self, dataset: NaturalSprites) -> None:
-        source = dataset.windows
-        if not isinstance(source, SpriteWindows):
-            raise OptionError(f"{dataset.store} holds images; take the store that it was rendered from.")
+    def __init__(self, source: SpriteWindows, sizes: tuple[int, ...], bins: Bins | None) -> None:
         self._source = source
-        self._sizes = dataset.factor_sizes
+        self._sizes = sizes
         self._classes: list[np.ndarray] | None = None
-        if dataset.bins is not None:
-            bins, options = dataset.bins, source.options
+        if bins is not None:
+            options = source.options
             by_name = np.argsort(np.array(options.shapes))
             placed = [bins.x / SIDE, bins.y / SIDE, np.sqrt(bins.area / SIDE**2)]
             self._classes = [*placed, np.array(options.degrees), by_name]
@@ -60,7 +58,7 @@ class SpritesGroundTruth(GroundTruth):
         """The value of each class of each factor, of a discrete dataset; of the shape and the color, its code."""
         if self._classes is None:
             raise OptionError("The factors are continuous; load the dataset with discrete=True.")
-        return self._classes
+        return [classes.copy() for classes in self._classes]
 
     @property
     def factors_num_values(self) -> list[int]:
@@ -77,6 +75,7 @@ class SpritesGroundTruth(GroundTruth):
 
     def sample_factors(self, num: int, random_state: RandomState | Generator) -> Factors:
         """Draw class indices, int64 [num, factors], or values, float64 [num, factors]."""
+        num = whole("num", num, 1)
         if self._classes is not None:
             drawn: Int64[np.ndarray, "n factors"] = np.stack(
                 [integers(random_state, size, num) for size in self.factors_num_values], axis=1

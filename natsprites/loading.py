@@ -45,8 +45,10 @@ def load_natural_sprites(
     channels: int = 3,
     seed: int = 0,
     step: int = 1,
+    stride: int = 1,
     min_length: int = 1,
     one_per_sequence: bool = False,
+    negatives: int = 0,
     download: bool = True,
     transform: Transform | None = None,
     sprites: SpriteOptions | None = None,
@@ -65,8 +67,11 @@ def load_natural_sprites(
         channels: 3 or 1, equal ones unless there are colors.
         seed: of angle, shape and color; a sample is a function of (seed, epoch, index) alone.
         step: frames from one of a window to the next.
+        stride: keep every stride-th window of a sequence, counted from its first frame.
         min_length: sequences with fewer frames are left out.
         one_per_sequence: a sample is a sequence, of which an epoch shows one window, drawn anew in every epoch.
+        negatives: further windows of a sample, for contrastive methods: each drawn anew in every epoch, uniformly among
+            all other windows. Frames become [1 + negatives, window, C, H, W], factors [1 + negatives, window, F].
         download: whether to download the release if it is not there.
         transform: applied to the frames, float32 [window, channels, 64, 64], of each sample.
         sprites: shapes, angles, colors and size of the sprites; by default as in the reference.
@@ -95,8 +100,10 @@ def load_natural_sprites(
         channels=channels,
         seed=seed,
         step=step,
+        stride=stride,
         min_length=min_length,
         one_per_sequence=one_per_sequence,
+        negatives=negatives,
         transform=transform,
         sprites=sprites,
     )
@@ -113,8 +120,10 @@ def load_sprite_arrays(
     channels: int = 3,
     seed: int = 0,
     step: int = 1,
+    stride: int = 1,
     min_length: int = 1,
     one_per_sequence: bool = False,
+    negatives: int = 0,
     download: bool = True,
     sprites: SpriteOptions | None = None,
 ) -> ArrayDataset:
@@ -122,12 +131,23 @@ def load_sprite_arrays(
 
     `temporalpairs.loaders.ArrayLoader` makes batches of it.
     """
-    from natsprites.choice import SpriteChoice, choose_sprites
+    from natsprites.windows import SpriteChoice, choose_sprites
     from temporalpairs.loaders.arrays import ArrayDataset
     from temporalpairs.store import read_store
 
     path = provide(source, root, release=RELEASE, sample=SAMPLE, download=download)
     choice = SpriteChoice(
-        split, window, step, min_length, one_per_sequence, discrete, area_filter, channels, seed, sprites
+        split,
+        window,
+        step,
+        min_length,
+        one_per_sequence,
+        discrete,
+        area_filter,
+        channels,
+        seed,
+        sprites,
+        stride,
+        negatives,
     )
     return ArrayDataset(choose_sprites(read_store(path), choice).source)

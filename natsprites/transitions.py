@@ -6,15 +6,17 @@ the two things that the reference's dataset class does to them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from temporalpairs.checks import number, whole
 from temporalpairs.errors import OptionError
+from temporalpairs.loaders.windows import list_starts
 from temporalpairs.sequences import Sequences
 
-SIDE = 64  # rows and columns of a crop, which are the unit of length of a sprite (reference script)
 BINS = (32, 32, 6)  # of x, y and area in the discrete variant (reference script)
 AREA_FILTER = 0.1  # share of outlying areas that is dropped, half at each end (reference script)
 _CHUNK = 1 << 16  # values binned at once
@@ -44,6 +46,9 @@ class Transitions:
     row: Int64[np.ndarray, "transitions"]
     step: int = 1
 
+    def __post_init__(self) -> None:
+        _protect(self)
+
     def __len__(self) -> int:
         return len(self.row)
 
@@ -51,6 +56,11 @@ class Transitions:
     def window(self) -> int:
         """Frames of a run."""
         return int(self.x.shape[1])
+
+    @property
+    def rows(self) -> Int64[np.ndarray, "transitions window"]:
+        """The store's row of each frame."""
+        return self.row[:, None] + self.step * np.arange(self.window)
 
     def __getitem__(self, chosen: Bool[np.ndarray, "transitions"] | Int64[np.ndarray, "n"] | slice) -> Transitions:
         """Return some of them, as NumPy indexing chooses."""
@@ -78,21 +88,14 @@ def find_transitions(sequences: Sequences, window: int = 2, *, step: int = 1, mi
     Raises:
         OptionError: an argument does not fit, or no sequence is that long.
     """
-    if window < 2:
-        raise OptionError(f"window={window}: a window needs at least 2 frames.")
-    if step < 1 or min_length < 1:
-        raise OptionError(f"step={step}, min_length={min_length}: give at least 1 of each.")
-    lengths = sequences.lengths
-    counts = np.where(lengths >= min_length, np.maximum(lengths - (window - 1) * step, 0), 0)
-    if not counts.sum():
-        steps = f" with step={step}" if step > 1 else ""
-        least = f" of at least {min_length} frames" if min_length > 1 else ""
-        raise OptionError(
-            f"window={window}{steps}: no sequence{least} has that many frames; the longest of {len(lengths)} has "
-            f"{lengths.max(initial=0)}."
-        )
-    sequence = np.repeat(np.arange(len(lengths)), counts)
-    row = sequences.start[sequence] + np.arange(len(sequence)) - np.repeat(np.cumsum(counts) - counts, counts)
+    sequence, place = list_starts(
+        sequences,
+        np.arange(len(sequences)),
+        whole("window", window, 2),
+        step=whole("step", step, 1),
+        min_length=whole("min_length", min_length, 1),
+    )
+    row = sequences.start[sequence] + place
     values = sequences.factors[row[:, None] + step * np.arange(window)].astype(np.float64, copy=False)
     return Transitions(
         x=values[:, :, 1],
@@ -122,8 +125,8 @@ def keep_usual_areas(
     Raises:
         OptionError: the share is out of range.
     """
-    if not 0 <= share < 1:
-        raise OptionError(f"area_filter={share}: give the share of outlying areas to drop, 0 (none) up to less than 1.")
+    if number("area_filter", share, 0) >= 1:
+        raise OptionError(f"area_filter={share!r}: give the share of outlying areas to drop, from 0 (none) to below 1.")
     keep = np.ones(len(area), np.bool_)
     if share:
         # As pandas' quantile asks for it, which the reference calls: in per cent, linear between neighbors.
@@ -147,6 +150,9 @@ class Bins:
     x: Float64[np.ndarray, "bins_x"]
     y: Float64[np.ndarray, "bins_y"]
     area: Float64[np.ndarray, "bins_area"]
+
+    def __post_init__(self) -> None:
+        _protect(self)
 
     @classmethod
     def of(cls, transitions: Transitions, counts: tuple[int, int, int] = BINS) -> Bins:
@@ -185,3 +191,12 @@ def _nearest(
         part = flat[begin : begin + _CHUNK]
         nearest[begin : begin + _CHUNK] = np.abs(part[:, None] - centers).argmin(axis=1)
     return nearest.reshape(values.shape)
+
+
+def _protect(arrays: Any) -> None:
+    """Keep users from changing the arrays of a data class, which a dataset relies on."""
+    for field in fields(arrays):
+        value = getattr(arrays, field.name)
+        if isinstance(value, np.ndarray):
+            object.__setattr__(arrays, field.name, value.view())
+            getattr(arrays, field.name).flags.writeable = False

@@ -1,33 +1,201 @@
-"""Windows of sprites: planned by chance that only seed, epoch and index decide, then rendered or read from a store."""
+"""Windows of sprites: which a dataset serves, what chance adds to them, and rendering them or reading their images.
+
+`choose_sprites` makes them of a store and options; nothing here needs PyTorch.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import zlib
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
-from natsprites.transitions import SIDE, Transitions
+from natsprites.card import FACTS
+from natsprites.rendering.options import SpriteOptions
+from natsprites.transitions import AREA_FILTER, Bins, Transitions, find_transitions, keep_usual_areas
+from temporalpairs import checks
+from temporalpairs.errors import OptionError, StoreCorruptError, WrongStoreError
 from temporalpairs.loaders.chance import ANGLE, COLOR, SHAPE, below, words
+from temporalpairs.loaders.options import checked_seed
+from temporalpairs.loaders.source import WindowSource, checksum, compose
+from temporalpairs.loaders.splits import choose
+from temporalpairs.sequences import SIDE
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from natsprites.rendering.device import ImagesOnDevice, SpritesOnDevice
-    from natsprites.rendering.options import SpriteOptions
     from natsprites.rendering.renderer import Renderer
+    from temporalpairs.loaders.splits import Split
     from temporalpairs.sequences import Sequences
+    from temporalpairs.store import Store
 
 FACTORS = ("x", "y", "scale", "angle", "shape")
 UNITS = ("side", "side", "side", "°", "code")
 COLOR_FACTORS = ("red", "green", "blue")
 COLOR_UNITS = ("", "", "")
 _WHITE = 255
+_CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class SpriteChoice:
+    """What to serve of a store; `natsprites.load_natural_sprites` explains the fields."""
+
+    split: Split = "all"
+    window: int = 2
+    step: int = 1
+    min_length: int = 1
+    one_per_sequence: bool = False
+    discrete: bool = False
+    area_filter: float = AREA_FILTER
+    channels: int = 3
+    seed: int = 0
+    sprites: SpriteOptions | None = None
+    stride: int = 1
+    negatives: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("window", 2), ("step", 1), ("min_length", 1), ("stride", 1), ("negatives", 0)):
+            object.__setattr__(self, name, checks.whole(name, getattr(self, name), low))
+        object.__setattr__(self, "channels", checks.choice("channels", self.channels, _CHANNELS))
+        for name in ("one_per_sequence", "discrete"):
+            object.__setattr__(self, name, checks.truth(name, getattr(self, name)))
+        object.__setattr__(self, "seed", checked_seed(self.seed))
+        object.__setattr__(self, "sprites", _looks(self.sprites))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them; `load_natural_sprites` takes them as keyword arguments."""
+        return {**asdict(self), "sprites": None if self.sprites is None else self.sprites.to_json()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SpriteWindows:
+class ChosenSprites:
+    """What was chosen of a store.
+
+    Attributes:
+        chosen: indices of the split's sequences.
+        transitions: a window each, in the order of the store, discretized if that was asked for.
+        bins: centers of the discrete values, or None.
+        sprites: how sprites look.
+        windows: the transitions as images.
+        source: what samples are drawn from: the windows, or one of each sequence, with their negatives.
+    """
+
+    chosen: Int64[np.ndarray, "chosen"]
+    transitions: Transitions
+    bins: Bins | None
+    sprites: SpriteOptions
+    windows: SpriteWindows | RenderedWindows
+    source: WindowSource
+
+
+def choose_sprites(store: Store, choice: SpriteChoice) -> ChosenSprites:
+    """Choose the windows of a dataset.
+
+    Raises:
+        WrongStoreError: the store holds another dataset, or one whose masks were not shrunk.
+        OptionError: an option does not fit, or nothing fits it.
+    """
+    attributes = store.attributes
+    if attributes["dataset"] != FACTS.dataset:
+        raise WrongStoreError(
+            store.path, f"it holds {attributes['title']}, not {FACTS.title}", f"a {FACTS.title} store"
+        )
+    if attributes["image_shape"] is None:
+        raise WrongStoreError(
+            store.path,
+            "its masks were measured in whole images, which do not make sprites",
+            "a store that was built with downscale",
+        )
+    chosen = choose(store.sequences, attributes["videos"], choice.split)
+    # Filter and bins are those of the whole dataset, so that a split holds samples of the whole.
+    everything = find_transitions(store.sequences, choice.window, step=choice.step, min_length=choice.min_length)
+    usual = everything[keep_usual_areas(everything.area, choice.area_filter)]
+    if not len(usual):
+        raise OptionError(f"area_filter={choice.area_filter}: it drops all of {len(everything):,} transitions.")
+    place = usual.row - store.sequences.start[usual.sequence]
+    kept = usual[np.isin(usual.sequence, chosen) & (place % choice.stride == 0)]
+    if not len(kept):
+        raise OptionError(
+            f"The split has no transition of {usual.window} frames that the area filter keeps; choose another split, a "
+            "shorter window, a smaller stride or area_filter=0."
+        )
+    rendered = attributes.get("rendered")
+    bins = None
+    if rendered is None:
+        if choice.discrete:
+            bins = Bins.of(usual)
+            kept = bins.discretize(kept)
+        sprites = choice.sprites or SpriteOptions()
+        windows: SpriteWindows | RenderedWindows = _rendering(kept, sprites, choice)
+    else:
+        if choice.sprites is not None or choice.discrete:
+            raise OptionError(
+                f"{store.path} holds images; sprites and discrete cannot be chosen any more. Take the store that it "
+                "was rendered from."
+            )
+        sprites = SpriteOptions.from_json(rendered["sprites"])
+        windows = _reading(store, kept, sprites, choice)
+    source = compose(windows, kept.sequence, one_per_sequence=choice.one_per_sequence, negatives=choice.negatives)
+    return ChosenSprites(chosen, kept, bins, sprites, windows, source)
+
+
+def _looks(described: object) -> SpriteOptions | None:
+    """Return how sprites look, also of what `SpriteOptions.to_json` gave."""
+    if described is None or isinstance(described, SpriteOptions):
+        return described
+    try:
+        return SpriteOptions.from_json(dict(described))  # type: ignore[call-overload]
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, OptionError):
+            raise
+        raise OptionError(
+            f"sprites={checks.shown(described)}: give SpriteOptions, what its to_json() gives, or None."
+        ) from None
+
+
+def _rendering(transitions: Transitions, sprites: SpriteOptions, choice: SpriteChoice) -> SpriteWindows:
+    from natsprites.rendering.renderer import Renderer
+
+    if sprites.colors is not None and choice.channels == 1:
+        raise OptionError("channels=1: colors need three channels.")
+    return SpriteWindows.of(transitions, sprites, Renderer.of(sprites), choice.channels, choice.seed)
+
+
+def _reading(store: Store, transitions: Transitions, sprites: SpriteOptions, choice: SpriteChoice) -> RenderedWindows:
+    height, width = store.attributes["image_shape"]
+    frames = store.sequences.frames
+    stored = 1 if sprites.colors is None else len(COLOR_FACTORS)
+    if frames is None or frames.shape[1] != stored * height * width:
+        raise StoreCorruptError(store.path, "its images are not of the size that it states")
+    if choice.channels < stored:
+        raise OptionError(f"channels={choice.channels}: the images of {store.path} have {stored}.")
+    return RenderedWindows(transitions, store.sequences, (choice.channels, height, width), choice.seed)
+
+
+class _Images(WindowSource):
+    """Windows of frames of one byte a pixel, with one channel where all are equal."""
+
+    def unpack(self, packed: Tensor, dtype: torch.dtype) -> Tensor:
+        """Turn bytes [n, window, channels drawn, height, width] into frames in [0, 1], wherever they lie."""
+        from natsprites.rendering.device import to_frames
+
+        return to_frames(packed, self.frame_shape[0], dtype)
+
+    def read(
+        self, plan: Int32[np.ndarray, "n columns"]
+    ) -> tuple[Float32[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
+        """Render or read frames in [0, 1], and give factors of planned windows."""
+        pixels, factors = self.read_packed(plan)
+        return to_floats(pixels, self.frame_shape[0]), factors
+
+
+@dataclass(frozen=True, eq=False)
+class SpriteWindows(_Images):
     """Windows that are rendered when they are read.
 
     A plan's columns are the transition, the angle's number, the shape's and, with colors, the color's.
@@ -37,14 +205,16 @@ class SpriteWindows:
         options: how they look.
         renderer: draws them.
         channels: of a frame, equal ones unless there are colors.
-        seed: of angle, shape and color.
+        seed: random seed for angle, shape and color.
     """
 
     placed: Float64[np.ndarray, "transitions window 3"]
     options: SpriteOptions
     renderer: Renderer
     channels: int
-    seed: int
+    row: Int64[np.ndarray, "transitions window"]
+    seed: int = 0
+    costly: bool = True
 
     @classmethod
     def of(
@@ -52,15 +222,13 @@ class SpriteWindows:
     ) -> SpriteWindows:
         """Make sprites of transitions."""
         placed = sprite_factors(transitions.x, transitions.y, transitions.area)
-        return cls(placed, options, renderer, channels, seed)
+        return cls(placed, options, renderer, channels, transitions.rows, seed)
 
     def __len__(self) -> int:
         return len(self.placed)
 
-    @property
-    def costly(self) -> bool:
-        """Whether making a batch takes longer than handing it to another thread."""
-        return True
+    def __getitem__(self, index: Int64[np.ndarray, "n"]) -> SpriteWindows:
+        return replace(self, placed=self.placed[index], row=self.row[index])
 
     @property
     def window(self) -> int:
@@ -77,32 +245,32 @@ class SpriteWindows:
         choices = [(ANGLE, self.options.angles), (SHAPE, len(self.options.shapes))]
         if self.options.colors is not None:
             choices.append((COLOR, len(self.options.colors)))
-        drawn = [below(words(self.seed, epoch, index, stream, 1)[:, 0], among) for stream, among in choices]
+        drawn = [below(words(self.seed, epoch, stream, index), among) for stream, among in choices]
         return np.stack([index, *drawn], axis=1).astype(np.int32)
 
-    def read(
-        self, plan: Int32[np.ndarray, "n columns"]
-    ) -> tuple[UInt8[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
-        """Render frames, 0 … 255, and give the factors of planned windows."""
-        pixels, factors = self._draw(plan)
-        if pixels.shape[2] != self.channels:
-            pixels = np.repeat(pixels, self.channels, axis=2)
-        return pixels, factors.astype(np.float32)
+    def rows(self, plan: Int32[np.ndarray, "n columns"]) -> Int64[np.ndarray, "n window"]:
+        """Return the row in the store of each frame of planned windows."""
+        rows: Int64[np.ndarray, "n window"] = self.row[plan[:, 0]]
+        return rows
 
-    def read_floats(
-        self,
-        plan: Int32[np.ndarray, "n columns"],
-        out: Float32[np.ndarray, "n window channels height width"] | None = None,
-    ) -> tuple[Float32[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
-        """Render frames as float32 in [0, 1], into ``out`` where it is given, and give factors of planned windows."""
-        pixels, factors = self._draw(plan)
-        return to_floats(pixels, self.channels, out), factors.astype(np.float32)
+    def read_packed(
+        self, plan: Int32[np.ndarray, "n columns"]
+    ) -> tuple[UInt8[np.ndarray, "n window drawn height width"], Float32[np.ndarray, "n window factors"]]:
+        """Render frames, 0 … 255, with one channel where all are equal, and give the factors of planned windows."""
+        factors = self.factors(plan)
+        pixels = draw(self.renderer, factors.reshape(-1, factors.shape[2]))
+        return pixels.reshape(len(plan), self.window, *pixels.shape[1:]), factors.astype(np.float32)
 
     def on_device(self, device: torch.device) -> SpritesOnDevice:
         """Return the same windows as tensors that are rendered on a device."""
         from natsprites.rendering.device import SpritesOnDevice
 
         return SpritesOnDevice(self.placed, self.options, self.channels, device)
+
+    def identity(self) -> dict[str, Any]:
+        """Tell which windows these are: their looks, and a checksum of where the sprites are."""
+        looks = zlib.crc32(repr(self.options).encode())
+        return {**super().identity(), "channels": self.channels, "sprites": looks, "transitions": checksum(self.placed)}
 
     def factors(self, plan: Int32[np.ndarray, "n columns"]) -> Float64[np.ndarray, "n window factors"]:
         """Return the factors of planned windows, as `FACTORS` names them, with those of the color behind."""
@@ -116,88 +284,69 @@ class SpriteWindows:
         factors[:, :, placed.shape[2] :] = look[:, None]
         return factors
 
-    def _draw(
-        self, plan: Int32[np.ndarray, "n columns"]
-    ) -> tuple[UInt8[np.ndarray, "n window drawn height width"], Float64[np.ndarray, "n window factors"]]:
-        """Render with one channel where all are equal."""
-        factors = self.factors(plan)
-        pixels = draw(self.renderer, factors.reshape(-1, factors.shape[2]))
-        return pixels.reshape(len(plan), self.window, *pixels.shape[1:]), factors
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RenderedWindows:
+@dataclass(frozen=True, eq=False)
+class RenderedWindows(_Images):
     """Windows of images that a store holds, as `natsprites.rendering.store.render_store` writes it.
 
-    A plan has one column, the transition.
+    A plan has one column, the transition; the images leave nothing to chance.
 
     Attributes:
         transitions: which rows of the store make a window.
         sequences: the store's arrays.
         frame_shape: channels, height and width of a frame; gray images are repeated.
+        seed: random seed for what is drawn among windows.
     """
 
     transitions: Transitions
     sequences: Sequences
-    frame_shape: tuple[int, int, int]
+    frame_shape: tuple[int, int, int] = (1, SIDE, SIDE)
+    seed: int = 0
 
     def __len__(self) -> int:
         return len(self.transitions)
 
-    @property
-    def costly(self) -> bool:
-        """Whether making a batch takes longer than handing it to another thread."""
-        return False
+    def __getitem__(self, index: Int64[np.ndarray, "n"]) -> RenderedWindows:
+        return replace(self, transitions=self.transitions[index])
 
     @property
     def window(self) -> int:
         """Frames of a window."""
         return self.transitions.window
 
-    def plan(self, index: Int64[np.ndarray, "n"], epoch: int) -> Int32[np.ndarray, "n 1"]:  # noqa: ARG002 - no chance
-        """Name the transitions; nothing is left to chance."""
-        return index[:, None].astype(np.int32)
+    def rows(self, plan: Int32[np.ndarray, "n 1"]) -> Int64[np.ndarray, "n window"]:
+        """Return the row in the store of each frame of planned windows."""
+        return self.transitions.row[plan[:, 0], None] + self.transitions.step * np.arange(self.window)
 
-    def read(
+    def read_packed(
         self, plan: Int32[np.ndarray, "n 1"]
-    ) -> tuple[UInt8[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
-        """Read frames, 0 … 255, and factors of windows."""
-        pixels, factors = self._gather(plan)
-        return np.repeat(pixels, self.frame_shape[0] // pixels.shape[2], axis=2), factors
-
-    def read_floats(
-        self,
-        plan: Int32[np.ndarray, "n 1"],
-        out: Float32[np.ndarray, "n window channels height width"] | None = None,
-    ) -> tuple[Float32[np.ndarray, "n window channels height width"], Float32[np.ndarray, "n window factors"]]:
-        """Read frames as float32 in [0, 1], into ``out`` where it is given, and factors of windows."""
-        pixels, factors = self._gather(plan)
-        return to_floats(pixels, self.frame_shape[0], out), factors
+    ) -> tuple[UInt8[np.ndarray, "n window stored height width"], Float32[np.ndarray, "n window factors"]]:
+        """Read images, 0 … 255, and factors of windows."""
+        rows = self.rows(plan)
+        y, x, area, *looks = np.moveaxis(self.sequences.factors[rows], 2, 0)
+        height, width = self.frame_shape[1:]
+        stored = self._stored()
+        images = stored[rows].reshape(*rows.shape, stored.shape[1] // (height * width), height, width)
+        return images, sprite_factors(x, y, area, *looks).astype(np.float32)
 
     def on_device(self, device: torch.device) -> ImagesOnDevice:
         """Return the same windows as tensors that are gathered on a device."""
         from natsprites.rendering.device import ImagesOnDevice
 
-        rows = self.transitions.row[:, None] + self.transitions.step * np.arange(self.window)
         y, x, area, *looks = np.moveaxis(self.sequences.factors, 1, 0)
-        return ImagesOnDevice(self._stored(), sprite_factors(x, y, area, *looks), rows, self.frame_shape, device)
+        factors = sprite_factors(x, y, area, *looks)
+        return ImagesOnDevice(self._stored(), factors, self.transitions.rows, self.frame_shape, device)
+
+    def identity(self) -> dict[str, Any]:
+        """Tell which windows these are: their shape, and checksums of their rows and of the store's factors."""
+        checksums = {"transitions": checksum(self.transitions.rows), "factors": checksum(self.sequences.factors)}
+        return {**super().identity(), "channels": self.frame_shape[0], **checksums}
 
     def _stored(self) -> UInt8[np.ndarray, "rows bytes"]:
         frames = self.sequences.frames
         if frames is None:
             raise TypeError("a store of rendered sprites has frames")
         return frames
-
-    def _gather(
-        self, plan: Int32[np.ndarray, "n 1"]
-    ) -> tuple[UInt8[np.ndarray, "n window stored height width"], Float32[np.ndarray, "n window factors"]]:
-        rows = self.transitions.row[plan[:, 0], None] + self.transitions.step * np.arange(self.window)
-        height, width = self.frame_shape[1:]
-        y, x, area, *looks = np.moveaxis(self.sequences.factors[rows], 2, 0)
-        return (
-            np.take(self._stored(), rows.ravel(), axis=0).reshape(*rows.shape, -1, height, width),
-            sprite_factors(x, y, area, *looks).astype(np.float32),
-        )
 
 
 def sprite_factors(
@@ -227,15 +376,13 @@ def draw(
 
 
 def to_floats(
-    pixels: UInt8[np.ndarray, "n window stored height width"],
-    channels: int,
-    out: Float32[np.ndarray, "n window channels height width"] | None = None,
+    pixels: UInt8[np.ndarray, "n window stored height width"], channels: int
 ) -> Float32[np.ndarray, "n window channels height width"]:
     """Turn 0 … 255 into float32 in [0, 1], repeating one channel into several where there is one."""
     from natsprites.float_kernels import spread_levels
 
     n, window, stored, height, width = pixels.shape
-    floats = np.empty((n, window, channels, height, width), np.float32) if out is None else out
+    floats = np.empty((n, window, channels, height, width), np.float32)
     spread_levels(
         pixels.reshape(n * window * stored, height * width),
         floats.reshape(n * window * stored, channels // stored, height * width),

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from temporalpairs.errors import RunError
+from temporalpairs.errors import OptionError, RunError
 
 if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import WindowDataset
@@ -25,6 +25,8 @@ def describe_data(dataset: WindowDataset) -> dict[str, Any]:
         options = asdict(dataset.choice)
         if dataset.choice.sprites is not None:
             options["sprites"] = dataset.choice.sprites.to_json()
+    if dataset.store is None:
+        raise OptionError("A dataset that has no store cannot be trained on.")
     attributes = read_attributes(dataset.store)
     return {
         "dataset": attributes["dataset"],

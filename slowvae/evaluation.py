@@ -142,7 +142,7 @@ def evaluate(
     chosen = _choose(metrics, allowed_metrics(dataset), run)
     place = find_device(device)
     trained = run.network(network, place)
-    truth = dataset.ground_truth()  # type: ignore[attr-defined]  # of both datasets; their base has none
+    truth = dataset.ground_truth()
     work = _Work(truth, encoder(trained), protocol, seed)
 
     # What the MCC is of, and what the pictures show.

@@ -212,6 +212,7 @@ class Session:
             seed=options.seed,
             device=device,
             layout="interleaved",  # the reference's order: first frame, second frame, first frame, …
+            drop_last=True,
             rank=ranks.rank,
             world_size=ranks.world_size,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sequences_made import made_attributes, made_sequences
+from sequences_made import made_attributes, made_sequences, numbered_sequences
 from statistics_made import made_statistics
 
 from kittimasks import load_kitti_masks
@@ -17,7 +17,7 @@ from natsprites.card import BUILT, attributes
 from natsprites.rendering.store import render_store
 from natsprites.statistics import to_sequences
 from temporalpairs.loaders import WindowDataset
-from temporalpairs.sequences import PACKED_BYTES, Sequences
+from temporalpairs.sequences import Sequences
 from temporalpairs.store import write_store
 
 MASKS = [12, 2, 16, 7, 15, 3, 14]
@@ -68,17 +68,7 @@ def write_sprites(path: Path, sequences: Sequences, *, videos: int) -> Path:
 
 def write_numbered(path: Path, lengths: list[int]) -> Path:
     """Write a store of empty masks whose factors are the frame's row, sequence and place in it."""
-    sequence = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.concatenate([np.arange(n) for n in lengths])
-    rows = np.arange(len(place))
-    few = made_sequences([1] * len(lengths))
-    numbered = replace(
-        few,
-        frames=np.zeros((len(rows), PACKED_BYTES), np.uint8),
-        factors=np.stack([rows, sequence, place], axis=1).astype(np.float32),
-        start=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
-    )
-    return write_store(path, numbered, made_attributes())
+    return write_store(path, numbered_sequences(lengths), made_attributes())
 
 
 def _masks(**options: Any) -> Callable[[Stores], WindowDataset]:
@@ -101,6 +91,7 @@ CASES = {
     "masks by 3": _masks(step=3, window=3),
     "masks by 3 valid": _masks(step=3, window=3, boundary="valid", min_length=12),
     "masks, one each": _masks(one_per_sequence=True),
+    "masks apart, with negatives": _masks(stride=3, negatives=2),
     "masks for training": _masks(split="train"),
     "masks transformed": _masks(transform=_flip),
     "sprites": _sprites(),
@@ -108,7 +99,7 @@ CASES = {
     "sprites of 12": _sprites(window=12, area_filter=0, sprites=SMALL),
     "sprites of 12 discrete": _sprites(window=12, area_filter=0, sprites=SMALL, discrete=True),
     "sprites by 3": _sprites(step=3, window=3, min_length=12, sprites=SMALL),
-    "sprites, one each": _sprites(one_per_sequence=True, sprites=SMALL),
+    "sprites, one each, with a negative": _sprites(one_per_sequence=True, negatives=1, sprites=SMALL),
     "sprites for training": _sprites(split="train", sprites=SMALL),
     "sprites colored": _sprites(sprites=COLORED),
     "sprites transformed": _sprites(sprites=SMALL, transform=_flip),

@@ -1,48 +1,29 @@
-"""Loaders that test_workers.py interrupts or starves: python tests/faults.py NAME."""
+"""Loaders that test_workers.py interrupts: python tests/faults.py NAME."""
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import signal
 import sys
 import time
 
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from kittimasks import load_kitti_masks
 from natsprites import load_natural_sprites
-from temporalpairs.errors import TemporalPairsError
 from temporalpairs.loaders import PairLoader
-
-
-def loader(name: str) -> PairLoader | DataLoader[object]:
-    if name == "pairs":
-        return PairLoader(load_natural_sprites(source="sample"), 32, ahead=2)
-    return DataLoader(load_natural_sprites(source="sample"), 32, num_workers=2)
 
 
 def run_on(name: str) -> None:
     """Iterate until somebody interrupts."""
-    batches = loader(name)
+    sprites = load_natural_sprites(source="sample")
+    batches = PairLoader(sprites, 32) if name == "pairs" else DataLoader(sprites, 32, num_workers=2)
     while True:
         for number, _ in enumerate(batches):
             if number == 3:
                 print("running", flush=True)
-
-
-def starve() -> None:
-    """Hand over batches that are larger than /dev/shm, then serve them without workers."""
-    for masks in (load_kitti_masks(source="sample"), load_kitti_masks(source="sample", transform=torch.neg)):
-        try:
-            list(DataLoader(masks, 256, num_workers=2))
-        except TemporalPairsError as error:
-            print(error)
-        gc.collect()  # the iterator, which workers of the next would inherit
-    print("without workers", sum(1 for _ in PairLoader(load_kitti_masks(source="sample"), 256)))
 
 
 def slow(frames: Tensor) -> Tensor:
@@ -65,11 +46,13 @@ def kill() -> None:
     print(len(workers), "workers")
 
 
-def spawn() -> None:
-    """Use spawned workers and leave."""
-    masks = load_kitti_masks(source="sample")
-    print(sum(1 for _ in DataLoader(masks, 64, num_workers=1, multiprocessing_context="spawn")))
+def leave() -> None:
+    """Leave with iterations of both loaders half done."""
+    loaders = [PairLoader(load(source="sample"), 32) for load in (load_kitti_masks, load_natural_sprites)]
+    left = [iter(loader) for loader in loaders]
+    print(*(len(next(batches).frames) for batches in left))
+    globals()["left"] = left  # until the interpreter ends
 
 
 if __name__ == "__main__":
-    {"kill": kill, "spawn": spawn, "starve": starve}.get(sys.argv[1], lambda: run_on(sys.argv[1]))()
+    {"kill": kill, "leave": leave}.get(sys.argv[1], lambda: run_on(sys.argv[1]))()

@@ -31,11 +31,10 @@ def main() -> None:
     rank, world_size = dist.get_rank(), dist.get_world_size()
     seen: dict[str, Any] = {}
     for name, dataset in datasets().items():
-        place = {"rank": rank, "world_size": world_size}
-        padded = PairLoader(dataset, SIZE, seed=3, drop_last=False, **place)
-        stopped = PairLoader(dataset, SIZE, seed=3, **place)
+        padded = PairLoader(dataset, SIZE, seed=3)  # the ranks are those of the process group
+        stopped = PairLoader(dataset, SIZE, seed=3, drop_last=True, rank=rank, world_size=world_size)
         stopped.set_epoch(1)
-        resumed = PairLoader(dataset, SIZE, seed=3, **place)
+        resumed = PairLoader(dataset, SIZE, seed=3, drop_last=True)
         resumed.load_state_dict(states[name])
         seen[name] = {
             "padded": digests(padded),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kittimasks.card import MOTS_LICENSE, attributes
-from temporalpairs.sequences import UNKNOWN, Sequences
+from temporalpairs.sequences import PACKED_BYTES, UNKNOWN, Sequences
 from temporalpairs.store.manifest import Edition
 
 
@@ -34,6 +34,24 @@ def made_sequences(lengths: list[int], *, videos: int = 3, seed: int = 0) -> Seq
         crop=index % 6 if videos else unknown,
         first_frame=10 * index if videos else unknown,
         category=np.full(count, 2) if videos else unknown,
+    )
+
+
+def numbered_sequences(lengths: list[int]) -> Sequences:
+    """Make sequences of empty masks whose factors are the frame's row, sequence and place in it."""
+    sequence = np.repeat(np.arange(len(lengths)), lengths)
+    start = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    rows = np.arange(len(sequence))
+    index = np.arange(len(lengths))
+    return Sequences(
+        frames=np.zeros((len(rows), PACKED_BYTES), np.uint8),
+        factors=np.stack([rows, sequence, rows - start[sequence]], axis=1).astype(np.float32),
+        start=start,
+        video=index % 3,
+        track=2000 + index,
+        crop=index % 6,
+        first_frame=10 * index,
+        category=np.full(len(lengths), 2),
     )
 
 

@@ -44,7 +44,7 @@ def ranks(alone: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> li
 
 
 def epoch_of_one(dataset: Any, epoch: int) -> list[int]:
-    loader = PairLoader(dataset, SIZE, seed=3, drop_last=False)
+    loader = PairLoader(dataset, SIZE, seed=3)
     loader.set_epoch(epoch)
     return list(chain(*digests(loader)))
 
@@ -75,7 +75,7 @@ def test_one_dataset_needs_padding_and_the_other_does_not(alone: dict[str, Any])
 @pytest.mark.parametrize("name", NAMES)
 def test_one_process_goes_on_where_two_stopped(alone: dict[str, Any], ranks: list[dict[str, Any]], name: str) -> None:
     assert ranks[0][name]["state"] == ranks[1][name]["state"], "any rank's state is the state of all"
-    loader = PairLoader(alone[name], SIZE, seed=3, drop_last=False)
+    loader = PairLoader(alone[name], SIZE, seed=3)
     loader.load_state_dict(ranks[0][name]["state"])
     rest = list(chain(*digests(loader)))
     before = dealt_in_turn(ranks, name, "stopped")

@@ -42,6 +42,7 @@ def test_a_plain_loop_resumes_in_another_process_as_if_it_had_not_stopped(
     assert resumed == straight
 
 
+@pytest.mark.slow
 def test_ranks_train_one_model_and_a_checkpoint_of_two_goes_on_with_one(tmp_path: Path, base: Path) -> None:
     checkpoint = ["--checkpoint", tmp_path / "ranks.pt"]
     two = run([*TORCHRUN, "2", EXAMPLES / "distributed.py", "--steps", "6", *checkpoint], base)
@@ -66,6 +67,7 @@ def test_numpy_batches_come_without_torch(base: Path) -> None:
     assert torch == "False"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("pytorch_lightning") is None, reason="Lightning is not installed")
 def test_lightning_trains_and_resumes(tmp_path: Path, base: Path) -> None:
     first = example("lightning_module", base, "--steps", "10", "--out", tmp_path)

@@ -70,7 +70,8 @@ def test_validation_shows_the_whole_split_and_the_same_every_time(straight: Path
 
 
 @needs_lightning
-def test_training_goes_on_with_the_next_batch_of_an_epoch(straight: Path, base: Path) -> None:
+@pytest.mark.slow
+def test_training_resumes_with_the_next_batch_of_an_epoch(straight: Path, base: Path) -> None:
     folder = base / "resumed"
     folder.mkdir()
     run([sys.executable, SCRIPT, folder, straight / "within.ckpt"], base)
@@ -81,6 +82,7 @@ def test_training_goes_on_with_the_next_batch_of_an_epoch(straight: Path, base: 
 
 
 @needs_lightning
+@pytest.mark.slow
 def test_two_ranks_share_the_epochs_and_no_sampler_is_injected(base: Path) -> None:
     folder = base / "two"
     folder.mkdir()
@@ -89,9 +91,7 @@ def test_two_ranks_share_the_epochs_and_no_sampler_is_injected(base: Path) -> No
     for epoch in range(3):
         alone = list(chain(*expected(base, "train", epoch=epoch)))
         dealt = zip(*(chain(*rank["trained"][epoch]) for rank in ranks), strict=True)
-        together = list(chain(*dealt))
-        assert together == alone[: len(together)]
-        assert len(together) > len(alone) - 2 * SIZE, "only what does not fill a batch on both is left out"
+        assert list(chain(*dealt)) == alone + alone[: len(alone) % 2], "no window twice but what evens the ranks out"
     whole = list(chain(*expected(base, "val", epoch=0, shuffle=False, drop_last=False)))
     dealt = zip(*(chain(*rank["validated"][-1]) for rank in ranks), strict=True)
     assert list(chain(*dealt)) == whole + whole[: len(whole) % 2]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,25 +114,14 @@ def test_chance_is_a_function_of_seed_epoch_and_index(store: Path) -> None:
     assert torch.equal(one[11].factors, before)
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize(
-    ("workers", "method", "persistent"),
-    [(0, None, False), (1, "fork", False), (2, "fork", True), (1, "spawn", False)],
-)
-def test_workers_and_order_change_no_sample(
-    sprites: NaturalSprites, workers: int, method: str | None, persistent: bool, shuffle: bool
-) -> None:
-    expected = {}
-    for epoch in (0, 1):
-        sprites.set_epoch(epoch)
-        expected[epoch] = count(sprites)  # the parent renders before it forks
+def test_workers_that_outlive_an_epoch_change_no_sample(sprites: NaturalSprites) -> None:
     loader = DataLoader(
-        sprites, 32, shuffle=shuffle, num_workers=workers, multiprocessing_context=method, persistent_workers=persistent
+        sprites, 32, shuffle=True, num_workers=2, multiprocessing_context="fork", persistent_workers=True
     )
-    for epoch in (1,) if method == "spawn" else (0, 1, 0):
+    for epoch in (0, 1, 0):
         sprites.set_epoch(epoch)
-        got = count(sample for frames, factors in loader for sample in zip(frames, factors, strict=True))
-        assert got == expected[epoch]
+        got = count(sample for batch in loader for sample in zip(*batch, strict=True))
+        assert got == count(zip(*sprites[:], strict=True))  # the parent renders before it forks
 
 
 def test_a_batch_is_contiguous_and_equal_to_its_items(sprites: NaturalSprites) -> None:
@@ -228,17 +219,28 @@ def test_other_shapes_angles_and_sizes(store: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"window": 1}, "at least 2"),
-        ({"window": 400}, "no sequence has that many"),
-        ({"channels": 2}, "give 1 or 3"),
+        ({"window": 1}, "window=1"),
+        ({"window": 400}, "window=400: no sequence has that many"),
+        ({"step": 1.5}, "step=1.5"),
+        ({"min_length": 2.5}, "min_length=2.5"),
+        ({"stride": 0}, "stride=0"),
+        ({"negatives": -1}, "negatives=-1"),
+        ({"one_per_sequence": "no"}, "one_per_sequence='no'"),
+        ({"discrete": 1}, "discrete=1"),
+        ({"channels": 2}, "channels=2"),
         ({"area_filter": 2}, "area_filter=2"),
+        ({"area_filter": math.nan}, "area_filter=nan"),
+        ({"area_filter": "no"}, "area_filter='no'"),
         ({"split": "dev"}, "'dev' is unknown"),
-        ({"seed": -1}, "out of range"),
+        ({"seed": None}, "seed=None"),
+        ({"sprites": {}}, "sprites={}"),
+        ({"sprites": 3}, "sprites=3"),
     ],
+    ids=str,
 )
-def test_options_that_do_not_fit_are_told(store: Path, options: dict[str, int], says: str) -> None:
+def test_options_that_do_not_fit_are_told(store: Path, options: dict[str, Any], says: str) -> None:
     with pytest.raises(OptionError, match=says):
-        load_natural_sprites(source=store, **options)  # type: ignore[arg-type]
+        load_natural_sprites(source=store, **options)
 
 
 def test_the_repr_answers_what_how_many_and_which_license(sprites: NaturalSprites) -> None:
@@ -246,6 +248,59 @@ def test_the_repr_answers_what_how_many_and_which_license(sprites: NaturalSprite
     assert text.splitlines()[0].startswith("NaturalSprites  built from raw annotations · ")
     for part in ("pairs", "[2, 3, 64, 64]", "x side", "angle °", "seed 0", "square", "license", str(sprites.store)):
         assert part in text
+
+
+def test_a_stride_keeps_a_part_of_the_same_transitions(store: Path, sprites: NaturalSprites) -> None:
+    apart = load_natural_sprites(source=store, stride=3)
+    rows = sprites.transitions.row.tolist()
+    assert set(apart.transitions.row.tolist()) < set(rows), "the area filter is that of all"
+    starts = read_store(store).sequences.start
+    place = apart.transitions.row - starts[apart.transitions.sequence]
+    assert (place % 3 == 0).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"one_per_sequence": True}])
+def test_a_subset_has_its_own_transitions_and_ground_truth(store: Path, options: dict[str, Any]) -> None:
+    sprites = load_natural_sprites(source=store, area_filter=0, **options)
+    some = sprites.subset([4, 1])
+    assert [sample.factors.tolist() for sample in some] == [sprites[i].factors.tolist() for i in (4, 1)]
+    shown = {round(x * 64, 3) for x in some.ground_truth().sample_factors(200, np.random.RandomState(0))[:, 0]}
+    assert shown == {round(x, 3) for x in some.transitions.x[:, 0]}
+    assert len(some.transitions) < len(sprites.transitions)
+    if not options:
+        assert some.transitions.row.tolist() == sprites.transitions.row[[4, 1]].tolist()
+
+
+def test_windows_tell_sequence_video_and_frames(sprites: NaturalSprites) -> None:
+    origin = sprites.windows[33]
+    sequence = sprites.sequences[origin.sequence]
+    assert sequence.first_frame is not None
+    places = [frame - sequence.first_frame for frame in origin.frames]
+    assert places[1] == places[0] + 1
+    assert origin.video == sequence.video
+    assert np.array_equal(sprites.transitions.x[33], sequence.factors[places, 1])
+
+
+def test_what_is_handed_out_changes_nothing(store: Path) -> None:
+    sprites = load_natural_sprites(source=store, discrete=True)
+    assert sprites.bins is not None
+    for array in (sprites.transitions.x, sprites.transitions.row, sprites.bins.area):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 0
+    sprites.sequences[0].factors[:] = 0
+    truth = sprites.ground_truth()
+    truth.factor_classes[0][:] = 0
+    assert truth.factor_classes[0].any()
+    assert sprites.sequences[0].factors.any()
+
+
+@pytest.mark.parametrize("looks", [None, SpriteOptions(shapes=("circle", "square"), size=32, colors=(RED, GREEN))])
+def test_a_dataset_says_what_makes_it_again(store: Path, looks: SpriteOptions | None) -> None:
+    sprites = load_natural_sprites(source=store, sprites=looks, stride=2, area_filter=0.2)
+    assert (sprites.name, sprites.discrete) == ("natural-sprites", False)
+    again = load_natural_sprites(source=sprites.store, **json.loads(json.dumps(sprites.load_options)))
+    assert again.state_dict() == sprites.state_dict()
+    assert torch.equal(again[3].frames, sprites[3].frames)
 
 
 # --- ground truth

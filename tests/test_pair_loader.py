@@ -5,10 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,13 +17,13 @@ import scipy.stats
 import torch
 from datasets_made import CASES, MASKS, SMALL, Stores, make_stores, write_numbered
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset, random_split
 
 from kittimasks import load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites
 from temporalpairs.errors import OptionError
-from temporalpairs.loaders import PairLoader, WindowDataset, interleave, unpack_masks
-from temporalpairs.loaders.epochs import EpochOptions, Epochs
+from temporalpairs.loaders import PairLoader, Sample, WindowDataset, interleave
+from temporalpairs.loaders.chance import shuffled
 
 SEED = 5
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
@@ -57,15 +54,15 @@ def served(request: pytest.FixtureRequest, stores: Stores) -> tuple[WindowDatase
 
 def plain(dataset: WindowDataset, epoch: int) -> Batch:
     """Return an epoch through PyTorch's own loader, in the order of `PairLoader`."""
-    order = Epochs(len(dataset), EpochOptions(1, seed=SEED)).order(epoch)
+    order = shuffled(SEED, epoch, len(dataset))
     dataset.set_epoch(epoch)
     frames, factors = zip(*DataLoader(dataset, 7, sampler=order.tolist()), strict=True)
     dataset.set_epoch(0)
     return torch.cat(frames), torch.cat(factors)
 
 
-def at_epoch(dataset: WindowDataset, epoch: int = 1, batch_size: int = 7, **options: Any) -> PairLoader:
-    loader = PairLoader(dataset, batch_size, **{"seed": SEED, "drop_last": False, **options})
+def at_epoch(dataset: Any, epoch: int = 1, batch_size: int = 7, **options: Any) -> PairLoader:
+    loader = PairLoader(dataset, batch_size, **{"seed": SEED, **options})
     loader.set_epoch(epoch)
     return loader
 
@@ -93,275 +90,195 @@ def assert_epoch(batches: Iterable[Batch], expected: Batch) -> list[int]:
 # --- the same everywhere
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"batch_size": 1, "ahead": 0},
-        {"batch_size": 1000, "ahead": 1},
-        {"batch_size": 5, "ahead": 3},
-        {"reuse_buffers": True, "ahead": 0},
-        {"reuse_buffers": True, "ahead": 1, "batch_size": 4},
-        {"reuse_buffers": True, "ahead": 3, "batch_size": 3},
-    ],
-    ids=str,
-)
-def test_batches_are_those_of_the_plain_dataloader(
-    served: tuple[WindowDataset, Batch], options: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("batch_size", [7, 1000])
+def test_batches_are_those_of_the_plain_dataloader(served: tuple[WindowDataset, Batch], batch_size: int) -> None:
     dataset, expected = served
-    loader = at_epoch(dataset, **options)
-    lengths = assert_epoch(loader, expected)
+    loader = at_epoch(dataset, batch_size=batch_size)
+    dataset.set_epoch(77)  # the loader has an epoch of its own
+    batches = list(loader)
+    dataset.set_epoch(0)
+    lengths = assert_epoch(batches, expected)
     assert len(lengths) == len(loader)
-    assert set(lengths[:-1]) <= {options.get("batch_size", 7)}
+    assert set(lengths[:-1]) <= {batch_size}
+    assert all(isinstance(batch, Sample) for batch in batches)
 
 
 def test_sample_k_of_an_epoch_is_the_one_that_the_order_names(served: tuple[WindowDataset, Batch]) -> None:
     dataset, expected = served
-    order = Epochs(len(dataset), EpochOptions(1, seed=SEED)).order(1)
+    order = shuffled(SEED, 1, len(dataset))
     dataset.set_epoch(1)
-    for k in range(0, len(order), 6):
+    for k in range(0, len(order), 9):
         assert_same(dataset[order[k]], (expected[0][k], expected[1][k]))
     dataset.set_epoch(0)
 
 
-def test_epochs_differ_and_the_datasets_own_number_does_not_matter(served: tuple[WindowDataset, Batch]) -> None:
-    dataset, expected = served
-    loader = at_epoch(dataset, 0)
-    dataset.set_epoch(77)
-    first = [factors for _, factors in loader]
-    assert_epoch(loader, expected)
-    dataset.set_epoch(0)
-    assert not torch.equal(torch.cat(first), expected[1])
-
-
 def test_a_device_makes_the_same_batches(served: tuple[WindowDataset, Batch]) -> None:
-    """The way that CUDA takes, on the CPU."""
+    """The ways that CUDA takes, on the CPU: with the data there, and with what is sent there."""
     dataset, expected = served
     if dataset.transform is not None:
         pytest.skip("a transform is applied on the CPU")
-    order = Epochs(len(dataset), EpochOptions(1, seed=SEED)).order(1)
-    plan = torch.from_numpy(dataset.source.plan(order[:3], 1))
-    source = dataset.source.on_device(torch.device("cpu"))
-    assert_same(source.read(plan, torch.float32), (expected[0][:3], expected[1][:3]))
+    source, order = dataset.source, shuffled(SEED, 1, len(dataset))
+    plan = source.plan(order[:3], 1)
+    packed, factors = source.read_packed(plan)
+    sent = source.unpack(torch.from_numpy(packed), torch.float32), torch.from_numpy(factors)
+    assert_same(sent, (expected[0][:3], expected[1][:3]))
+    there = source.on_device(torch.device("cpu"))
+    assert_same(there.read(torch.from_numpy(plan), torch.float32), sent)
     every = max(1, len(dataset) // 4)  # a rank's share is enough: rendering so takes its time here
-    loader = at_epoch(dataset, 1, 3, dtype=torch.bfloat16, world_size=every)
-    loader._on_device = source
+    loader = at_epoch(dataset, 1, 3, dtype=torch.bfloat16, rank=0, world_size=every)
+    loader._there = there
     batches = list(loader)
-    assert_epoch(batches, (expected[0][::every].bfloat16(), expected[1][::every]))
+    which = np.arange(math.ceil(len(dataset) / every)) * every
+    assert_epoch(batches, (expected[0][which].bfloat16(), expected[1][which]))
     assert all(tensor.is_contiguous() for batch in batches for tensor in batch)
 
 
-def test_another_dtype_is_float32_converted(served: tuple[WindowDataset, Batch]) -> None:
-    dataset, (frames, factors) = served
-    for ahead in (0, 2):
-        loader = at_epoch(dataset, dtype=torch.bfloat16, ahead=ahead, reuse_buffers=ahead > 0)
-        assert_epoch(loader, (frames.bfloat16(), factors))
-
-
-def test_the_users_default_dtype_is_not_that_of_the_frames(masks: WindowDataset) -> None:
-    expected = plain(masks, 1)
-    torch.set_default_dtype(torch.float64)
-    try:
-        for options in ({}, {"reuse_buffers": True}, {"packed": True}):
-            batches = list(islice(at_epoch(masks, batch_size=62, **options), 1))
-            if "packed" in options:
-                batches = [(unpack_masks(frames), factors) for frames, factors in batches]
-            assert_epoch(batches, expected)
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-WITHOUT_NUMBA = """
-import hashlib, sys
-sys.modules["numba"] = None  # as if it were not installed
-from kittimasks import load_kitti_masks
-from temporalpairs.loaders import PairLoader
-
-masks = load_kitti_masks(source=sys.argv[1])
-for options in ({}, {"reuse_buffers": True, "ahead": 1}, {"packed": True}):
-    digest = hashlib.sha256()
-    loader = PairLoader(masks, 7, seed=2**64 - 5, drop_last=False, **options)
-    for _ in range(2):
-        for batch in loader:
-            for tensor in batch:
-                digest.update(tensor.numpy().data)
-    print(digest.hexdigest())
-"""
-
-
-def test_masks_are_the_same_where_numba_is_not_installed(stores: Stores) -> None:
-    """As on a machine that feeds a GPU, with torch and NumPy alone."""
-    found, expected = (
-        subprocess.run([sys.executable, "-c", script, str(stores.masks)], capture_output=True, text=True, check=True)
-        for script in (WITHOUT_NUMBA, WITHOUT_NUMBA.replace('sys.modules["numba"] = None', "import numba"))
-    )
-    assert len(set(found.stdout.split())) == 2, "the first two ways hand over the same floats"
-    assert found.stdout == expected.stdout
-
-
 @needs_cuda
-@pytest.mark.parametrize("options", [{}, {"resident": False, "ahead": 0}, {"resident": False, "ahead": 2}], ids=str)
-def test_cuda_hands_over_the_same_batches(served: tuple[WindowDataset, Batch], options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("fits", [True, False])
+def test_cuda_hands_over_the_same_batches(
+    served: tuple[WindowDataset, Batch], fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset, expected = served
+    if not fits:
+        monkeypatch.setattr(type(dataset.source), "on_device", _full)
     for dtype in (torch.float32, torch.bfloat16):
-        loader = at_epoch(dataset, 0, device="cuda", dtype=dtype, **options)
-        for epoch in (plain(dataset, 0), expected):
-            batches = list(loader)  # all are held, and stay what they were
-            assert all(tensor.is_cuda for batch in batches for tensor in batch)
-            assert_epoch(batches, (epoch[0].to(dtype), epoch[1]))
+        loader = at_epoch(dataset, 1, device="cuda", dtype=dtype)
+        batches = list(loader)  # all are held, and stay what they were
+        assert all(tensor.is_cuda for batch in batches for tensor in batch)
+        assert_epoch(batches, (expected[0].to(dtype), expected[1]))
 
 
-MASK_CASES = [name for name in CASES if name.startswith("masks") and "transformed" not in name]
+def _full(source: object, device: torch.device) -> None:
+    raise torch.OutOfMemoryError("no room")
 
 
-@pytest.mark.parametrize(
-    ("device", "resident"),
-    [("cpu", None), pytest.param("cuda", None, marks=needs_cuda), pytest.param("cuda", False, marks=needs_cuda)],
-)
-@pytest.mark.parametrize("name", MASK_CASES)
-def test_packed_frames_are_the_same_ones_a_bit_a_pixel(
-    stores: Stores, name: str, device: str, resident: bool | None
-) -> None:
-    dataset = CASES[name](stores)
-    expected = plain(dataset, 1)
-    loader = at_epoch(dataset, device=device, resident=resident, packed=True, batch_size=5)
-    batches = list(loader)
-    window = expected[0].shape[1]
-    assert all(frames.dtype == torch.uint8 and frames.shape[1:] == (window, 512) for frames, _ in batches)
-    assert len(assert_epoch([(unpack_masks(frames), factors) for frames, factors in batches], expected)) == len(loader)
-    flat = [
-        frames for frames, _ in at_epoch(dataset, device=device, resident=resident, packed=True, layout="interleaved")
-    ]
-    assert torch.equal(torch.cat(flat), interleave(torch.cat([frames for frames, _ in batches])))
-
-
-def test_only_masks_without_a_transform_are_packed(stores: Stores) -> None:
-    for name in ("sprites", "images"):
-        with pytest.raises(OptionError, match=r"packed=True: .*this is NaturalSprites"):
-            PairLoader(CASES[name](stores), 1, packed=True)
-    with pytest.raises(OptionError, match=r"packed=True: .*no transform; this is KittiMasks with a transform"):
-        PairLoader(CASES["masks transformed"](stores), 1, packed=True)
-
-
-def test_data_that_do_not_fit_on_a_device_come_from_the_cpu(
-    masks: WindowDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(source: object, device: torch.device) -> None:
-        raise torch.OutOfMemoryError("no room")
-
-    monkeypatch.setattr(type(masks.source), "on_device", full)
+def test_another_device_gets_what_is_read_on_the_cpu(masks: WindowDataset) -> None:
     frames, factors = next(iter(PairLoader(masks, 8, device="meta")))  # a device that takes everything
     assert (frames.device.type, frames.shape, factors.shape) == ("meta", (8, 2, 1, 64, 64), (8, 2, 3))
-    with pytest.raises(OptionError, match=r"does not fit on meta \(no room\). Leave resident out"):
-        PairLoader(masks, 8, device="meta", resident=True)
 
 
-@needs_cuda
-def test_an_epoch_goes_on_on_another_device(masks: WindowDataset) -> None:
-    here, there = at_epoch(masks), at_epoch(masks, 0, 3, device="cuda")
-    begun = list(islice(here, 4))
-    there.load_state_dict(here.state_dict())
-    assert_epoch([*begun, *there], plain(masks, 1))
+def test_another_dtype_is_float32_converted(masks: WindowDataset, sprites: WindowDataset) -> None:
+    for dataset in (masks, sprites):
+        frames, factors = plain(dataset, 1)
+        assert_epoch(at_epoch(dataset, dtype=torch.bfloat16), (frames.bfloat16(), factors))
+
+
+def test_the_users_defaults_change_no_batch(stores: Stores, masks: WindowDataset, sprites: WindowDataset) -> None:
+    expected = [plain(masks, 1), plain(sprites, 1)]
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            loaders = [at_epoch(CASES["masks"](stores)), at_epoch(CASES["sprites by 3"](stores))]
+            batches = [list(loader) for loader in loaders]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for found, whole in zip(batches, expected, strict=True):
+        assert_epoch(found, whole)
 
 
 def test_interleaved_frames_come_first_second_first_second(served: tuple[WindowDataset, Batch]) -> None:
     dataset, (frames, factors) = served
-    window = frames.shape[1]
-    expected = (
-        torch.stack([frames[i, t] for i in range(len(frames)) for t in range(window)]),
-        torch.stack([factors[i, t] for i in range(len(frames)) for t in range(window)]),
-    )
-    lengths = assert_epoch(at_epoch(dataset, layout="interleaved", reuse_buffers=True), expected)
-    assert set(lengths[:-1]) <= {7 * window}
-    assert torch.equal(interleave(frames), expected[0])
+    axes = frames.ndim - 4  # the window's, and that of negatives before it
+    flat = frames.flatten(0, axes), factors.flatten(0, axes)
+    assert_epoch(at_epoch(dataset, layout="interleaved"), flat)
+    if axes == 1:
+        assert torch.equal(flat[0][1], frames[0, 1])
+        assert torch.equal(interleave(frames), flat[0])
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 5])
 @pytest.mark.parametrize("drop_last", [True, False])
-def test_the_ranks_together_see_the_epoch(
-    served: tuple[WindowDataset, Batch], world_size: int, drop_last: bool
-) -> None:
-    dataset, expected = served
+@pytest.mark.parametrize("name", ["masks", "sprites by 3"])
+def test_the_ranks_together_see_the_epoch(stores: Stores, name: str, drop_last: bool) -> None:
+    dataset, world_size = CASES[name](stores), 3
+    expected = plain(dataset, 1)
     shares = [
         list(at_epoch(dataset, 1, 1, drop_last=drop_last, rank=rank, world_size=world_size))
         for rank in range(world_size)
     ]
-    assert len({len(batches) for batches in shares}) == 1
     whole = math.floor if drop_last else math.ceil
     which = np.resize(np.arange(len(dataset)), whole(len(dataset) / world_size) * world_size)
     together = (batch for batches in zip(*shares, strict=True) for batch in batches)
     assert_epoch(together, (expected[0][which], expected[1][which]))
 
 
-def test_an_epoch_that_goes_on_elsewhere_is_the_same(served: tuple[WindowDataset, Batch]) -> None:
-    dataset, expected = served
-    loader = at_epoch(dataset, 1, 2, ahead=2)
+@pytest.mark.parametrize("name", ["masks", "sprites by 3"])
+def test_an_epoch_that_goes_on_elsewhere_is_the_same(stores: Stores, name: str) -> None:
+    dataset = CASES[name](stores)
+    loader = at_epoch(dataset, 1, 2)
     seen = [next(iter(loader))]
     for batch_size, world_size in ((1, 1), (1, 2), (3, 1)):
         state = json.loads(json.dumps(loader.state_dict()))
         everybody = []
         for rank in range(world_size):
-            loader = at_epoch(dataset, 0, batch_size, rank=rank, world_size=world_size, ahead=rank)
+            loader = at_epoch(dataset, 0, batch_size, rank=rank, world_size=world_size)
             loader.load_state_dict(state)
             everybody.append(list(loader) if batch_size == 3 else list(islice(loader, 1)))
         seen += [batch for together in zip(*everybody, strict=True) for batch in together]
-    assert_epoch(seen, expected)
+    assert_epoch(seen, plain(dataset, 1))
     assert loader.state_dict() == {**state, "epoch": 2, "position": 0}
 
 
-# --- buffers and threads
+def test_a_state_knows_its_dataset(stores: Stores) -> None:
+    state = PairLoader(load_kitti_masks(source=stores.masks)).state_dict()
+    for options, says in (
+        ({"seed": 1}, r"seed=0 \(here 1\)"),
+        ({"max_delta_t": 3}, r"max_delta_t=5 \(here 3\)"),
+        ({"split": "train"}, "windows=62"),
+        ({"negatives": 1}, "another dataset"),
+    ):
+        with pytest.raises(OptionError, match=says):
+            PairLoader(load_kitti_masks(source=stores.masks, **options)).load_state_dict(state)
+    seen = PairLoader(load_natural_sprites(source=stores.sprites)).state_dict()
+    for options in ({"seed": 1}, {"discrete": True}, {"sprites": SMALL}, {"area_filter": 0.2}):
+        with pytest.raises(OptionError, match="another dataset"):
+            PairLoader(load_natural_sprites(source=stores.sprites, **options)).load_state_dict(seen)
 
 
-@pytest.mark.parametrize("ahead", [0, 1, 3])
-@pytest.mark.parametrize("name", ["masks", "sprites", "images"])
-def test_a_reused_buffer_holds_until_the_next_batch_is_asked_for(stores: Stores, name: str, ahead: int) -> None:
-    loader = at_epoch(CASES[name](stores), batch_size=5, reuse_buffers=True, ahead=ahead)
-    expected = torch.split(plain(loader.dataset, 1)[0], 5)
-    pointers = []
-    for (frames, _), should in zip(loader, expected, strict=True):
-        pointers.append(frames.data_ptr())
-        time.sleep(0.002 * bool(ahead))  # what is made ahead is written meanwhile
-        assert torch.equal(frames, should)
-    assert len(set(pointers)) <= ahead + 2 < len(pointers)
-    assert {frames.data_ptr() for frames, _ in loader} <= set(pointers), "the next epoch has them too"
+def test_subsets_and_random_splits_are_datasets(masks: WindowDataset) -> None:
+    first, second = random_split(masks, [0.6, 0.4])
+    nested = Subset(first, [5, 0, 3])
+    for part in (first, second, nested):
+        frames, factors = next(iter(PairLoader(part, len(part), shuffle=False)))
+        expected = [part[i] for i in range(len(part))]
+        assert torch.equal(frames, torch.stack([sample.frames for sample in expected]))
+        assert torch.equal(factors, torch.stack([sample.factors for sample in expected]))
+    assert len(PairLoader(first, 1)) + len(PairLoader(second, 1)) == len(masks)
 
 
-def test_batches_without_reuse_stay_what_they_are(masks: WindowDataset) -> None:
-    assert_epoch(list(at_epoch(masks, ahead=2)), plain(masks, 1))
+# --- transforms
 
 
-def test_a_part_of_a_batch_is_held_as_long_as_somebody_has_it(masks: WindowDataset) -> None:
-    parts = [frames[1:3] for frames, _ in at_epoch(masks, ahead=1)]
-    arrays = [frames.numpy()[2] for frames, _ in at_epoch(masks)]
-    for number, whole in enumerate(torch.split(plain(masks, 1)[0], 7)):
-        assert torch.equal(parts[number], whole[1:3])
-        assert np.array_equal(arrays[number], whole[2])
+def test_a_transform_gets_a_generator_of_its_sample(stores: Stores) -> None:
+    def noise(frames: Tensor, generator: torch.Generator) -> Tensor:
+        return frames + torch.rand(frames.shape, generator=generator)
+
+    for load, path in ((load_kitti_masks, stores.masks), (load_natural_sprites, stores.sprites)):
+        dataset = load(source=path, transform=noise)  # type: ignore[operator]
+        expected = plain(dataset, 1)
+        assert_epoch(at_epoch(dataset, batch_size=5), expected)
+        assert not torch.equal(plain(dataset, 2)[0], expected[0])
+        other = load(source=path, transform=noise, seed=1)  # type: ignore[operator]
+        assert not torch.equal(other[0].frames % 1, dataset[0].frames % 1)
 
 
-@pytest.mark.parametrize("reuse_buffers", [True, False])
-def test_a_batch_begins_with_a_line_of_the_cache(masks: WindowDataset, reuse_buffers: bool) -> None:
-    """Unpacking masks takes half as long again where it does not."""
-    for frames, _ in at_epoch(masks, reuse_buffers=reuse_buffers):
-        assert frames.data_ptr() % 64 == 0
+def test_a_batch_transform_runs_on_the_batch_and_resumes(masks: WindowDataset) -> None:
+    def brighten(frames: Tensor, generator: torch.Generator) -> Tensor:
+        return frames * torch.rand(len(frames), 1, 1, 1, 1, generator=generator)
+
+    whole = list(at_epoch(masks, batch_transform=brighten))
+    assert [frames.shape for frames, _ in whole] == [frames.shape for frames, _ in at_epoch(masks)]
+    assert len({float(frames.amax()) for frames, _ in whole}) == len(whole)
+    loader = at_epoch(masks, batch_transform=brighten)
+    next(iter(loader))
+    resumed = at_epoch(masks, 0, batch_transform=brighten)
+    resumed.load_state_dict(loader.state_dict())
+    for ours, theirs in zip(resumed, whole[1:], strict=True):
+        assert_same(ours, theirs)
+    halved = at_epoch(masks, batch_transform=lambda frames: frames / 2, layout="interleaved")
+    assert float(next(iter(halved)).frames.amax()) == 0.5
 
 
-@pytest.mark.parametrize("ahead", [0, 3])
-def test_two_iterations_at_a_time_do_not_share_buffers(masks: WindowDataset, ahead: int) -> None:
-    loader = at_epoch(masks, reuse_buffers=True, ahead=ahead)
-    for _ in loader:
-        pass
-    expected = [torch.split(plain(masks, epoch)[0], 7) for epoch in (2, 5)]
-    one = iter(loader)
-    held = next(one)[0]
-    loader.set_epoch(5)
-    other = iter(loader)
-    for number in range(len(loader)):
-        frames = next(other)[0]
-        time.sleep(0.001)
-        assert torch.equal(held, expected[0][number])
-        assert torch.equal(frames, expected[1][number])
-        held = next(one, held)[0]
+# --- nothing stays behind
 
 
 def background() -> list[str]:
@@ -380,43 +297,43 @@ class OutOfOrderError(Exception):
 
 
 @pytest.mark.usefixtures("no_thread_left")
-@pytest.mark.parametrize("ahead", [0, 1, 3])
 class TestNothingStaysBehind:
-    def test_after_a_whole_epoch(self, sprites: WindowDataset, ahead: int) -> None:
-        for _ in at_epoch(sprites, ahead=ahead):
-            assert bool(background()) == bool(ahead)
-        assert not background()
+    def test_after_a_whole_epoch(self, sprites: WindowDataset) -> None:
+        for _ in at_epoch(sprites):
+            assert background(), "sprites are rendered in the background"
 
-    def test_after_a_break(self, sprites: WindowDataset, ahead: int) -> None:
-        for _ in at_epoch(sprites, ahead=ahead):
-            break
+    def test_after_a_break(self, sprites: WindowDataset, masks: WindowDataset) -> None:
+        for dataset in (masks, sprites):
+            for _ in at_epoch(dataset):
+                break
 
-    def test_after_an_error_of_the_consumer(self, sprites: WindowDataset, ahead: int) -> None:
+    def test_after_an_error_of_the_consumer(self, sprites: WindowDataset) -> None:
         def consume() -> None:
-            for _ in at_epoch(sprites, ahead=ahead):
+            for _ in at_epoch(sprites):
                 raise OutOfOrderError
 
         with pytest.raises(OutOfOrderError):
             consume()
 
-    def test_after_a_half_used_iterator_is_forgotten(self, sprites: WindowDataset, ahead: int) -> None:
-        iterator = iter(at_epoch(sprites, ahead=ahead))
+    def test_after_a_half_used_iterator_is_forgotten(self, sprites: WindowDataset) -> None:
+        iterator = iter(at_epoch(sprites))
         next(iterator)
-        assert bool(background()) == bool(ahead)
+        assert background()
         del iterator
         gc.collect()
 
-    def test_after_an_error_of_the_transform_which_comes_at_its_batch(self, stores: Stores, ahead: int) -> None:
+    def test_after_an_error_of_the_transform_which_comes_at_its_batch(self, stores: Stores) -> None:
         calls = 0
 
         def transform(frames: Tensor) -> Tensor:
             nonlocal calls
+            assert threading.current_thread() is threading.main_thread()
             calls += 1
             if calls == 18:
                 raise OutOfOrderError
             return frames
 
-        loader = at_epoch(load_kitti_masks(source=stores.masks, transform=transform), batch_size=5, ahead=ahead)
+        loader = at_epoch(load_natural_sprites(source=stores.sprites, transform=transform, sprites=SMALL), batch_size=5)
         seen = 0
 
         def consume() -> None:
@@ -426,9 +343,27 @@ class TestNothingStaysBehind:
 
         with pytest.raises(OutOfOrderError):
             consume()
-        assert seen == loader.state_dict()["position"] == 15
-        assert not background()
+        assert seen == 15
         assert sum(len(frames) for frames, _ in loader) == len(loader.dataset), "the loader goes on"
+
+
+def test_an_error_while_reading_comes_at_its_batch(sprites: WindowDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = 0
+    read = type(sprites.source).read
+
+    def broken(source: Any, plan: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        if reads == 3:
+            raise OutOfOrderError
+        return read(source, plan)
+
+    monkeypatch.setattr(type(sprites.source), "read", broken)
+    batches = iter(at_epoch(sprites, batch_size=3))
+    assert len([next(batches), next(batches)]) == 2
+    with pytest.raises(OutOfOrderError):
+        next(batches)
+    assert not background()
 
 
 # --- distributions
@@ -437,53 +372,27 @@ class TestNothingStaysBehind:
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Masks whose factors are the frame's row, sequence and place."""
-    return write_numbered(tmp_path_factory.mktemp("numbered") / "masks.h5", [9] * 100)
-
-
-def places(dataset: WindowDataset, epochs: int) -> np.ndarray:
-    """Return the places in their sequence, of all frames of all windows of some epochs."""
-    loader = PairLoader(dataset, 200, drop_last=False)
-    factors = torch.cat([values for _ in range(epochs) for _, values in loader]).numpy()
-    assert np.array_equal(np.ptp(factors[:, :, 1], axis=1), np.zeros(len(factors))), "windows keep to their sequence"
-    return factors[:, :, 2].astype(int)
+    return write_numbered(tmp_path_factory.mktemp("numbered") / "masks.h5", [9] * 60)
 
 
 @pytest.mark.parametrize("boundary", ["clamp", "valid"])
 def test_frame_distances_have_the_documented_distribution(numbered: Path, boundary: str) -> None:
     """With "clamp" min(U{1..5}, room) as in the reference, with "valid" uniform on what fits."""
-    shown = places(load_kitti_masks(source=numbered, boundary=boundary), 20)  # type: ignore[arg-type]
-    start, delta = shown[:, 0], np.diff(shown)[:, 0]
-    assert np.array_equal(np.bincount(start), [2000] * 8)
-    for place in range(8):
-        room = 8 - place
+    loader = PairLoader(load_kitti_masks(source=numbered, boundary=boundary), 480)  # type: ignore[arg-type]
+    factors = torch.cat([values for _ in range(12) for _, values in loader]).numpy()
+    assert np.array_equal(np.ptp(factors[:, :, 1], axis=1), np.zeros(len(factors))), "windows keep to their sequence"
+    place = factors[:, :, 2].astype(int)
+    start, delta = place[:, 0], np.diff(place)[:, 0]
+    assert np.array_equal(np.bincount(start), [720] * 8)
+    for first in range(8):
+        room = 8 - first
         drawn = np.arange(1, 6)
         expected = np.bincount(np.minimum(drawn, room) if boundary == "clamp" else drawn[drawn <= room], minlength=6)
-        seen = np.bincount(delta[start == place], minlength=6)
+        seen = np.bincount(delta[start == first], minlength=6)
         assert not seen[expected == 0].any()
         there = expected > 0
         shares = expected[there] / expected.sum() * seen.sum()
         assert there.sum() == 1 or scipy.stats.chisquare(seen[there], shares).pvalue > 1e-4
-
-
-@pytest.mark.parametrize(("boundary", "starts"), [("clamp", range(7)), ("valid", range(3))])
-def test_a_fixed_step_is_what_it_is(numbered: Path, boundary: str, starts: range) -> None:
-    shown = places(load_kitti_masks(source=numbered, window=3, step=3, boundary=boundary), 1)  # type: ignore[arg-type]
-    expected = [(s, min(s + 3, 7), min(s + 6, 8)) for s in starts]
-    assert sorted(map(tuple, shown)) == sorted(expected * 100)
-
-
-def test_one_window_of_each_sequence_is_drawn_uniformly(numbered: Path) -> None:
-    dataset = load_kitti_masks(source=numbered, one_per_sequence=True, step=1)
-    loader = PairLoader(dataset, 9, drop_last=False)
-    chosen = np.empty((60, 100), int)
-    for epoch in range(60):
-        factors = torch.cat([values for _, values in loader])[:, 0].int().numpy()
-        assert np.array_equal(np.sort(factors[:, 1]), np.arange(100)), "every sequence once an epoch"
-        chosen[epoch, factors[:, 1]] = factors[:, 2]
-    assert scipy.stats.chisquare(np.bincount(chosen.ravel(), minlength=8)).pvalue > 1e-4
-    table = np.zeros((8, 8))
-    np.add.at(table, (chosen[:-1].ravel(), chosen[1:].ravel()), 1)
-    assert scipy.stats.chi2_contingency(table).pvalue > 1e-4, "epochs do not foretell each other"
 
 
 def test_angles_shapes_and_colors_are_uniform_and_independent(stores: Stores) -> None:
@@ -509,16 +418,20 @@ def test_angles_shapes_and_colors_are_uniform_and_independent(stores: Stores) ->
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"batch_size": 0}, "batch_size=0: give at least 1"),
-        ({"batch_size": 63}, r"batch_size=63: an epoch has 62 window\(s\).*batch_size=62 would fit.*drop_last=False"),
-        ({"batch_size": 32, "world_size": 2}, "on each of 2 ranks; batch_size=31 would fit"),
-        ({"rank": 2, "world_size": 2}, "rank=2, world_size=2: rank is one of 0 … world_size − 1"),
-        ({"layout": "stacked"}, "layout='stacked' is unknown; it is 'pairs' or 'interleaved'"),
+        (
+            {"batch_size": 63, "drop_last": True},
+            r"an epoch has 62 window\(s\).*batch_size=62 would fit.*drop_last=False",
+        ),
+        ({"layout": "stacked"}, "layout='stacked'.*'pairs'.*'interleaved'"),
+        ({"layout": None}, "layout=None"),
         ({"dtype": torch.int32}, r"dtype=torch.int32: .*give torch.float32, float16 or bfloat16"),
         ({"dtype": int}, "dtype=<class 'int'>: .*give torch.float32"),
-        ({"ahead": -1}, "ahead=-1: give a number of batches, 0 to make none"),
-        ({"seed": 2**64}, "out of range; it is 0"),
+        ({"device": "gpu"}, "device='gpu' cannot be used here"),
+        ({"device": None}, "device=None cannot be used here"),
+        ({"seed": 2**64}, "seed=18446744073709551616"),
+        ({"batch_transform": 3}, "transform=3"),
     ],
+    ids=str,
 )
 def test_an_argument_that_does_not_fit_says_what_would(
     masks: WindowDataset, options: dict[str, Any], says: str
@@ -527,10 +440,15 @@ def test_an_argument_that_does_not_fit_says_what_would(
         PairLoader(masks, **options)
 
 
-def test_what_is_said_to_fit_fits(masks: WindowDataset) -> None:
-    assert [len(frames) for frames, _ in PairLoader(masks, 62)] == [62]
-    assert [len(frames) for frames, _ in PairLoader(masks, 31, rank=1, world_size=2)] == [31]
-    assert [len(frames) for frames, _ in PairLoader(masks, 63, drop_last=False)] == [62]
+@pytest.mark.parametrize("dataset", ["sample", None, [1, 2], 5])
+def test_what_is_no_dataset_is_told(dataset: Any) -> None:
+    with pytest.raises(OptionError, match=r"dataset=.*a WindowDataset, or torch's Subset"):
+        PairLoader(dataset)
+
+
+def test_a_loader_is_no_dataset(masks: WindowDataset) -> None:
+    with pytest.raises(OptionError, match=r"dataset=.*a WindowDataset, or torch's Subset"):
+        PairLoader(PairLoader(masks))
 
 
 def test_nothing_to_serve_is_told_by_the_datasets(stores: Stores, tmp_path: Path) -> None:

@@ -2,112 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from sequences_made import made_sequences
+from sequences_made import made_sequences, numbered_sequences
 
 from temporalpairs.errors import OptionError
-from temporalpairs.loaders import ArrayDataset, WindowOptions, Windows, assign_videos, chance
+from temporalpairs.loaders import ArrayDataset, WindowOptions, Windows, WindowSource, assign_videos
 from temporalpairs.loaders.chance import below, shuffled, words
-from temporalpairs.loaders.one_per_sequence import OnePerSequence
-from temporalpairs.loaders.philox import philox
+from temporalpairs.loaders.source import check_identity, chosen_windows, compose
 from temporalpairs.loaders.splits import FRACTIONS, choose
-
-Drawn = TypeVar("Drawn")
-
-
-def without_numba(draw: Callable[[], Drawn]) -> Drawn:
-    """Draw as where numba is not installed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chance, "compiled", lambda: None)
-        return draw()
 
 
 def windows_of(lengths: list[int], **options: object) -> Windows:
-    sequences = made_sequences(lengths)
+    sequences = numbered_sequences(lengths)
     return Windows.of(sequences, np.arange(len(lengths)), WindowOptions(**options))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("counter", "key", "expected"),
-    [
-        ([0, 0, 0, 0], (0, 0), [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
-        ([0xFFFFFFFF] * 4, (0xFFFFFFFF, 0xFFFFFFFF), [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
-        (
-            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
-            (0xA4093822, 0x299F31D0),
-            [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
-        ),
-    ],
-)
-def test_philox_gives_the_published_test_vectors(counter: list[int], key: tuple[int, int], expected: list[int]) -> None:
-    """The known-answer tests that the authors of Philox distribute with Random123 (kat_vectors, philox4x32 10)."""
-    assert philox(np.array(counter, np.uint64)[:, None], key)[:, 0].tolist() == expected
+def composed(windows: Windows, *, one_per_sequence: bool = False, negatives: int = 0) -> WindowSource:
+    last = windows.last.astype(np.int64)
+    return compose(windows, last, one_per_sequence=one_per_sequence, negatives=negatives)
 
 
+WHOLE = ("window", "max_delta_t", "step", "min_length", "stride")
 seeds = st.integers(0, 2**64 - 1)
 epochs = st.integers(0, 2**32 - 1)
-LAST = 2**63 - 1
 
 
 @given(
     seed=seeds,
     epoch=epochs,
-    index=st.lists(st.integers(0, LAST), max_size=600),
-    stream=st.integers(0, 2**16 - 1),
-    count=st.integers(0, 9),
+    index=st.lists(st.integers(0, 3000), min_size=1, max_size=30),
+    stream=st.integers(0, 255),
+    column=st.integers(0, 2**24 - 1),
 )
-@example(seed=0, epoch=0, index=[0, 1, 2**32 - 1, 2**32, LAST], stream=0, count=4)
-@example(seed=2**64 - 1, epoch=2**32 - 1, index=[LAST] * 513, stream=2**16 - 1, count=9)
-@example(seed=2**32, epoch=1, index=[*range(256)], stream=4, count=2)
-def test_compiled_words_are_those_of_numpy(seed: int, epoch: int, index: list[int], stream: int, count: int) -> None:
-    def draw() -> np.ndarray:
-        return words(seed, epoch, np.array(index, np.int64), stream, count)
-
-    drawn = draw()
-    assert (drawn.dtype, drawn.shape) == (np.uint64, (len(index), count))
-    assert np.array_equal(drawn, without_numba(draw))
+def test_a_word_is_the_same_whatever_is_drawn_with_it(
+    seed: int, epoch: int, index: list[int], stream: int, column: int
+) -> None:
+    whole = words(seed, epoch, stream, np.arange(3001), column)
+    assert np.array_equal(words(seed, epoch, stream, np.array(index), column), whole[index])
 
 
-def test_words_are_the_generators() -> None:
-    """The first of the published vectors, in the words of the sample 0."""
-    expected = [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
-    assert words(0, 0, np.array([0]), 0, 4).tolist() == [expected]
-
-
-@given(seed=seeds, epoch=epochs, count=st.integers(1, 3000))
-@example(seed=0, epoch=0, count=1)
-@example(seed=2**64 - 1, epoch=2**32 - 1, count=2**16)
-@example(seed=1, epoch=2, count=82_506)
-def test_a_compiled_order_is_that_of_numpy(seed: int, epoch: int, count: int) -> None:
-    order = shuffled(seed, epoch, count)
-    assert order.dtype == np.int64
-    assert np.array_equal(order, without_numba(lambda: shuffled(seed, epoch, count)))
-
-
-def test_words_depend_on_seed_epoch_index_and_stream_and_on_nothing_else() -> None:
+def test_words_differ_by_seed_epoch_stream_and_column() -> None:
     index = np.arange(1000)
-    drawn = words(3, 5, index, 0, 6)
-    assert np.array_equal(words(3, 5, index[::-1], 0, 6)[::-1], drawn)
-    assert np.array_equal(words(3, 5, index[417:418], 0, 6), drawn[417:418])
-    assert np.array_equal(words(3, 5, index, 0, 2), drawn[:, :2])
-    for other in (
-        words(4, 5, index, 0, 6),
-        words(3 + 2**32, 5, index, 0, 6),
-        words(3, 6, index, 0, 6),
-        words(3, 5, index, 1, 6),
-    ):
-        assert (other != drawn).mean() > 0.99
+    drawn = [
+        words(seed, epoch, stream, index, column)
+        for seed in (3, 3 + 2**32, 2**64 - 1)
+        for epoch in (0, 1, 2**32 - 1)
+        for stream in (0, 1)
+        for column in (0, 1)
+    ]
+    assert len(np.unique(drawn)) == len(drawn) * len(index)
+
+
+def test_words_and_order_are_frozen() -> None:
+    """Results and saved states of users depend on them: they must not change between versions."""
+    assert words(5, 7, 0, np.array([0, 1, 1000])).tolist() == [
+        15880186703175912868,
+        3472250926658399499,
+        3995667849645920563,
+    ]
+    assert shuffled(3, 2, 12).tolist() == [0, 7, 4, 10, 8, 11, 5, 2, 6, 3, 9, 1]
 
 
 def test_below_is_uniform() -> None:
-    counts = np.bincount(below(words(0, 0, np.arange(50_000), 0, 1)[:, 0], 5))
+    counts = np.bincount(below(words(0, 0, 0, np.arange(50_000)), 5))
     assert len(counts) == 5
     assert stats.chisquare(counts).pvalue > 1e-4
 
@@ -142,13 +103,13 @@ def test_a_valid_pair_is_uniform_among_the_distances_that_fit() -> None:
     window=st.integers(2, 12),
     max_delta_t=st.integers(1, 9),
     boundary=st.sampled_from(["clamp", "valid"]),
-    seed=st.integers(0, 2**64 - 1),
-    epoch=st.integers(0, 2**32 - 1),
+    seed=seeds,
+    epoch=epochs,
 )
 def test_every_window_runs_forward_within_its_sequence(
     lengths: list[int], window: int, max_delta_t: int, boundary: str, seed: int, epoch: int
 ) -> None:
-    sequences = made_sequences(lengths)
+    sequences = numbered_sequences(lengths)
     options = WindowOptions(window=window, max_delta_t=max_delta_t, boundary=boundary, seed=seed)  # type: ignore[arg-type]
     if max(lengths) < window:
         with pytest.raises(OptionError, match=f"longest of {len(lengths)} has {max(lengths)}"):
@@ -172,12 +133,12 @@ def test_every_window_runs_forward_within_its_sequence(
     step=st.integers(1, 9),
     min_length=st.integers(1, 20),
     boundary=st.sampled_from(["clamp", "valid"]),
-    epoch=st.integers(0, 2**32 - 1),
+    epoch=epochs,
 )
 def test_a_fixed_step_shrinks_at_the_end_or_has_to_fit(
     lengths: list[int], window: int, step: int, min_length: int, boundary: str, epoch: int
 ) -> None:
-    sequences = made_sequences(lengths)
+    sequences = numbered_sequences(lengths)
     options = WindowOptions(window=window, step=step, min_length=min_length, boundary=boundary)  # type: ignore[arg-type]
     expected = []
     for start, length in zip(sequences.start.tolist(), lengths, strict=False):
@@ -190,7 +151,7 @@ def test_a_fixed_step_shrinks_at_the_end_or_has_to_fit(
     if not expected:
         with pytest.raises(OptionError, match=f"window={window}.*longest of {len(lengths)} has {max(lengths)}") as told:
             Windows.of(sequences, np.arange(len(lengths)), options)
-        assert (f"step={step}" in str(told.value)) == (boundary == "valid")
+        assert (f"step={step}" in str(told.value)) == (boundary == "valid" and step > 1)
         assert (f"at least {min_length} frames" in str(told.value)) == (min_length > 1)
         return
     windows = Windows.of(sequences, np.arange(len(lengths)), options)
@@ -204,8 +165,8 @@ def test_short_sequences_can_be_left_out() -> None:
 
 def test_one_window_of_each_sequence_is_one_of_all_its_windows_drawn_uniformly() -> None:
     lengths = [4, 1, 2, 6, 9]
-    windows = windows_of(lengths, step=1)
-    one = OnePerSequence.of(windows, windows.last, seed=3)
+    windows = windows_of(lengths, step=1, seed=3)
+    one = composed(windows, one_per_sequence=True)
     assert len(one) == 4, "one frame is no window"
     drawn = np.stack([one.plan(np.arange(4), epoch)[:, 0] for epoch in range(2000)])
     for sequence, (start, length) in enumerate([(0, 4), (5, 2), (7, 6), (13, 9)]):
@@ -213,13 +174,13 @@ def test_one_window_of_each_sequence_is_one_of_all_its_windows_drawn_uniformly()
         assert len(counts) == length - 1
         assert length == 2 or stats.chisquare(counts).pvalue > 1e-4
     assert np.array_equal(one.plan(np.array([2, 0]), 7)[:, 0], drawn[7, [2, 0]]), "whatever is asked for with it"
-    other = OnePerSequence.of(windows, windows.last, seed=4)
+    other = composed(windows_of(lengths, step=1, seed=4), one_per_sequence=True)
     assert any(other.plan(np.arange(4), epoch)[3, 0] != drawn[epoch, 3] for epoch in range(20))
 
 
 def test_the_window_that_a_sequence_shows_has_the_distances_of_its_own_number() -> None:
     windows = windows_of([40, 40], boundary="valid")
-    one = OnePerSequence.of(windows, windows.last, seed=0)
+    one = composed(windows, one_per_sequence=True)
     for epoch in range(10):
         everything = windows.plan(np.arange(len(windows)), epoch).tolist()
         assert all(row in everything for row in one.plan(np.arange(2), epoch).tolist())
@@ -230,35 +191,113 @@ def test_every_frame_but_the_last_of_a_sequence_starts_one_pair() -> None:
     assert windows.plan(np.arange(len(windows)), 0)[:, 0].tolist() == [0, 1, 2, 4, 6, 7, 8, 9, 10]
 
 
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=6).filter(lambda lengths: max(lengths) > 1),
+    stride=st.integers(1, 9),
+    boundary=st.sampled_from(["clamp", "valid"]),
+)
+def test_a_stride_keeps_every_stride_th_window_of_a_sequence(lengths: list[int], stride: int, boundary: str) -> None:
+    rows = [w.plan(np.arange(len(w)), 0) for w in (windows_of(lengths, stride=n, step=1) for n in (1, stride))]
+    place = rows[0][:, 0] - np.repeat(np.cumsum([0, *lengths[:-1]]), [n - 1 for n in lengths])
+    assert np.array_equal(rows[1], rows[0][place % stride == 0])
+
+
+def test_windows_do_not_overlap_where_the_stride_is_as_long_as_they_are() -> None:
+    windows = windows_of([40, 17, 25], window=3, max_delta_t=4, stride=9)
+    rows = windows.plan(np.arange(len(windows)), 5)
+    assert (rows[1:, 0] > rows[:-1, -1]).all()
+
+
+def test_a_negative_is_any_other_window_drawn_uniformly() -> None:
+    windows = windows_of([9], step=1)
+    source = composed(windows, negatives=2)
+    index = np.arange(8)
+    drawn = np.stack([source.plan(index, epoch) for epoch in range(700)]).reshape(700, 8, 3, 2)
+    assert np.array_equal(drawn[:, :, 0], np.broadcast_to(windows.plan(index, 0), (700, 8, 2))), "the window itself"
+    assert np.array_equal(drawn[:, :, :, 1], drawn[:, :, :, 0] + 1), "negatives are windows too"
+    apart = (drawn[:, :, 1:, 0] - drawn[:, :, :1, 0]) % 8
+    assert stats.chisquare(np.bincount(apart.ravel(), minlength=8)[1:]).pvalue > 1e-4
+    table = np.zeros((7, 7))
+    np.add.at(table, (apart[:, :, 0].ravel() - 1, apart[:, :, 1].ravel() - 1), 1)
+    assert stats.chi2_contingency(table).pvalue > 1e-4, "two negatives do not know of each other"
+    assert np.array_equal(source.rows(source.plan(index, 3)), windows.plan(index, 3))
+    with pytest.raises(OptionError, match="one window alone"):
+        composed(windows_of([2]), negatives=1)
+
+
+def test_a_negative_shows_what_its_window_shows() -> None:
+    windows = windows_of([20, 30])
+    source = composed(windows, negatives=1)
+    plan = source.plan(np.array([3, 40]), 2)
+    frames, factors = source.read(plan)
+    assert source.sample_shape == frames.shape[1:] == (2, 2, 1, 64, 64)
+    alone = windows.read(plan.reshape(4, 2))
+    assert np.array_equal(frames.reshape(alone[0].shape), alone[0])
+    assert np.array_equal(factors.reshape(alone[1].shape), alone[1])
+
+
+def test_chosen_windows_are_what_they_are_in_the_whole() -> None:
+    windows = windows_of([20, 30])
+    some = chosen_windows(windows, np.array([31, 4, 4]))
+    assert len(some) == 3
+    assert np.array_equal(some.plan(np.array([0, 2]), 6), windows.plan(np.array([31, 4]), 6))
+
+
+def test_an_identity_tells_other_windows_apart() -> None:
+    base = windows_of([20, 30])
+    same = windows_of([20, 30])
+    check_identity(base.identity(), same.identity())
+    others: list[WindowSource] = [
+        windows_of([20, 30], seed=1),
+        windows_of([20, 30], max_delta_t=4),
+        windows_of([20, 31]),
+        composed(base, one_per_sequence=True),
+        composed(base, negatives=1),
+        chosen_windows(base, np.arange(48)),
+        chosen_windows(base, np.arange(47)),
+    ]
+    for other in others:
+        with pytest.raises(OptionError, match="of another dataset"):
+            check_identity(base.identity(), other.identity())
+    with pytest.raises(OptionError, match=r"seed=1 \(here 0\)"):
+        check_identity(others[0].identity(), base.identity())
+
+
 def test_array_samples_equal_their_batch_and_change_with_the_epoch() -> None:
     dataset = ArrayDataset(windows_of([20, 30]))
-    batch = dataset.__getitems__([3, 47, -1])
+    batch = dataset[[3, 47, -1]]
     assert batch.frames.shape == (3, 2, 1, 64, 64)
     assert batch.frames.dtype == np.float32
     for place, index in enumerate([3, 47, len(dataset) - 1]):
         assert np.array_equal(dataset[index].frames, batch.frames[place])
         assert np.array_equal(dataset[index].factors, batch.factors[place])
-    before = dataset.__getitems__(range(48)).factors
+    before = dataset[:].factors
     dataset.set_epoch(1)
-    assert not np.array_equal(dataset.__getitems__(range(48)).factors, before)
+    assert not np.array_equal(dataset[:].factors, before)
     dataset.set_epoch(0)
-    assert np.array_equal(dataset.__getitems__(range(48)).factors, before)
+    assert np.array_equal(dataset[:].factors, before)
 
 
 @pytest.mark.parametrize(
     "options",
     [
+        *({name: value} for name in WHOLE for value in (0, 2.5, "2")),
         {"window": 1},
-        {"max_delta_t": 0},
+        {"window": True},
+        {"negatives": -1},
+        {"negatives": 0.0},
         {"boundary": "wrap"},
+        {"boundary": None},
         {"seed": -1},
         {"seed": 2**64},
-        {"step": 0},
-        {"min_length": 0},
+        {"seed": None},
+        {"one_per_sequence": "no"},
+        {"one_per_sequence": 1},
     ],
+    ids=str,
 )
 def test_an_option_that_does_not_fit_is_refused_by_name(options: dict[str, object]) -> None:
-    with pytest.raises(OptionError, match=next(iter(options))):
+    with pytest.raises(OptionError, match=f"^{next(iter(options))}="):
         WindowOptions(**options)  # type: ignore[arg-type]
 
 

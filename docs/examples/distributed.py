@@ -3,7 +3,7 @@
     torchrun --standalone --nproc-per-node 2 docs/examples/distributed.py --source sample --steps 20
     torchrun --standalone --nproc-per-node 1 docs/examples/distributed.py --steps 40 --checkpoint ranks.pt
 
-A checkpoint of two ranks goes on with one, or with four: the loader's state counts windows of the whole epoch.
+A checkpoint of two ranks resumes on one, or on four: the loader's state counts windows of the whole epoch.
 `--plain` does the same with PyTorch's own DataLoader and DistributedSampler.
 """
 
@@ -52,7 +52,8 @@ def main() -> None:
     if arguments.plain:
         step, seen = 0, train_plainly(model, optimizer, masks, arguments.steps, device)
     else:
-        loader = PairLoader(masks, BATCH_SIZE, seed=0, device=device, rank=rank, world_size=world_size)
+        # Rank and number of ranks are those of the process group.
+        loader = PairLoader(masks, BATCH_SIZE, seed=0, device=device)
         step = 0
         if arguments.checkpoint and arguments.checkpoint.exists():
             saved = torch.load(arguments.checkpoint, weights_only=True, map_location=device)

@@ -42,7 +42,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     sprites = load_sprite_arrays(source=arguments.source, split="train")
-    loader = ArrayLoader(sprites, batch_size=64, seed=0, ahead=2)  # two batches are drawn while a step runs
+    # The next batches are rendered while a step runs; compiled for one shape, the step wants no smaller last batch.
+    loader = ArrayLoader(sprites, batch_size=64, seed=0, drop_last=True)
 
     weights: Any = xp.zeros((128, 2), xp.float32)
     done, loss = 0, 0.0

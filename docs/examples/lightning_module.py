@@ -49,7 +49,7 @@ def main() -> None:
     pl.seed_everything(0)
     data = PairDataModule(partial(load_kitti_masks, source=arguments.source), batch_size=64, seed=0)
     newest = arguments.out / "last.ckpt"
-    # Any step will do: the loader's state is in the checkpoint, and training goes on with the next window.
+    # Any step will do: the loader's state is in the checkpoint, and training resumes with the next window.
     saving = ModelCheckpoint(arguments.out, save_last=True, every_n_train_steps=10, enable_version_counter=False)
     trainer = pl.Trainer(
         max_steps=arguments.steps,

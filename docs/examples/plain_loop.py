@@ -1,7 +1,7 @@
 """A training loop of your own, stopped and resumed.
 
     python docs/examples/plain_loop.py --source sample --steps 100 --checkpoint loop.pt
-    python docs/examples/plain_loop.py --source sample --steps 200 --checkpoint loop.pt   # goes on at step 100
+    python docs/examples/plain_loop.py --source sample --steps 200 --checkpoint loop.pt   # resumes at step 100
 
 `--source release` downloads the published KITTI Masks the first time.
 """
@@ -58,7 +58,7 @@ def main() -> None:
             {
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
-                "loader": loader.state_dict(),  # behind the batch that the loop has just had
+                "loader": loader.state_dict(),  # the position after the last batch yielded
                 "step": step,
             },
             arguments.checkpoint,

@@ -1,4 +1,4 @@
-"""Sprites that are rendered, or rendered images that are gathered, on a device."""
+"""Sprites that are rendered, and rendered images that are gathered, on a device."""
 
 from __future__ import annotations
 
@@ -96,18 +96,21 @@ class ImagesOnDevice:
         device: torch.device,
     ) -> None:
         self._shape = frame_shape
-        self._images = torch.from_numpy(images).to(device)
+        self._images = torch.tensor(images, device=device)  # a copy: stores are read-only
         self._factors = torch.from_numpy(factors.astype(np.float32)).to(device)
         self._rows = torch.from_numpy(rows).to(device)
-        # A tensor and not a number, by which CUDA would multiply with the reciprocal.
-        self._white = torch.full((), float(_WHITE), device=device)
 
     def read(self, plan: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Gather a batch; the plan's one column is the window."""
         rows = self._rows.index_select(0, plan[:, 0].long())
         channels, height, width = self._shape
         images = self._images.index_select(0, rows.flatten()).view(*rows.shape, -1, height, width)
-        frames = (images.float() / self._white).to(dtype)
-        if frames.shape[2] != channels:
-            frames = frames.expand(*rows.shape, channels, height, width).contiguous()
-        return frames, self._factors.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        return to_frames(images, channels, dtype), self._factors.index_select(0, rows.flatten()).view(*rows.shape, -1)
+
+
+def to_frames(pixels: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
+    """Turn bytes [n, window, stored, height, width] into frames in [0, 1], repeating one channel into several."""
+    # A tensor and not a number, by which CUDA would multiply with the reciprocal.
+    white = torch.full((), float(_WHITE), dtype=torch.float32, device=pixels.device)
+    frames = (pixels.float() / white).to(dtype)
+    return frames if frames.shape[2] == channels else frames.expand(-1, -1, channels, -1, -1).contiguous()

@@ -102,7 +102,7 @@ def _looks(options: SpriteOptions, seed: int, count: int) -> Float64[np.ndarray,
     index = np.arange(count)
 
     def among(stream: int, number: int) -> np.ndarray:
-        return below(words(seed, 0, index, stream, 1)[:, 0], number)
+        return below(words(seed, 0, stream, index), number)
 
     columns = [np.array(options.degrees)[among(ANGLE, options.angles)], among(SHAPE, len(options.shapes))]
     if options.colors is not None:
