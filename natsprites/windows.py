@@ -154,8 +154,7 @@ def _looks(described: object) -> SpriteOptions | None:
         if isinstance(error, OptionError):
             raise
         raise OptionError(
-            f"sprites={checks.shown(described)}: give SpriteOptions, what its to_json() gives, or None for the "
-            "reference's."
+            f"sprites={checks.shown(described)}: give SpriteOptions, what its to_json() gives, or None."
         ) from None
 
 

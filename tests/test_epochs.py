@@ -177,8 +177,8 @@ def test_more_ranks_than_windows_repeat_them_from_the_beginning_of_the_order() -
 @pytest.mark.parametrize(
     ("windows", "options", "says"),
     [
-        (100, {"batch_size": 0}, "batch_size=0: "),
-        (100, {"batch_size": 2.0}, "batch_size=2.0: "),
+        (100, {"batch_size": 0}, "batch_size=0"),
+        (100, {"batch_size": 2.0}, "batch_size=2.0"),
         (100, {"rank": 1, "world_size": 1}, "rank=1"),
         (100, {"rank": 1}, "rank=1, world_size=None: give both"),
         (100, {"rank": -1, "world_size": 2}, "rank=-1"),
