@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,12 @@ from scipy import ndimage
 from kittimasks.build import build_kitti_masks
 from kittimasks.cut import cut_video, grid, nearest_source, shrunk_width
 from kittimasks.cut_options import CutOptions
-from temporalpairs.builders import open_annotations
+from temporalpairs.builders import Annotations, open_annotations
 from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.sequences import Sequences
 from temporalpairs.store import read_store
-from temporalpairs.tracks import MaskTrack, VideoTracks
+from temporalpairs.tracks import MaskTrack, VideoTracks, tracks_of_labels
 
 SIDE = 64
 needs_real_data = pytest.mark.skipif(not (REAL_TEXT.is_dir() and REAL_RESULT.is_file()), reason=ABSENT)
@@ -684,3 +684,60 @@ def test_a_track_made_by_hand_whose_runs_leave_the_image_is_refused():
     for run in (4087, 2**32 - 1):
         with pytest.raises(MaskFormatError, match="track 2001, frame 4: the runs go beyond height × width"):
             cut_video(VideoTracks("mine", (track(run),), (), 5))
+
+
+# --- what the recipe does with annotations, whatever their format
+
+
+def test_a_store_says_of_its_annotations_what_they_say_of_themselves(tmp_path):
+    path = write_text(tmp_path / "0000.txt", stage(3, (2001, 0, [50] * 3), (10000, 0, [50] * 3)))
+    attributes = read_store(build_kitti_masks(tmp_path / "out.zarr", path, progress=False)).attributes
+    assert attributes["categories"] == {"1": "car", "2": "pedestrian", "10": "ignore"}
+    assert attributes["license"] == "that of the annotations; KITTI MOTS and MOTSChallenge: CC BY-NC-SA 3.0"
+    assert attributes["citation"].count("@inproceedings") == 2
+    assert attributes["reader"] == "mots"
+    assert attributes["builder"]["options"] == {
+        "categories": None,
+        "min_pixels": 30,
+        "crops": 6,
+        "drop_extreme_ids": True,
+        "long_before_hole": True,
+    }
+
+
+@dataclass(frozen=True)
+class DrawnVideo:
+    """A video of a format of one's own: a square that moves, annotated in every fifth frame."""
+
+    name: str
+
+    def read(self) -> VideoTracks:
+        images = []
+        for t in range(4):
+            labels = np.zeros((64, 64), np.uint16)
+            labels[t : t + 20, 10:30], labels[50:, :] = 7, 9
+            images.append((100 + 5 * t, labels))
+        return VideoTracks(
+            self.name, tracks_of_labels(self.name, images, lambda track: track), (), 4, first_frame=100, frame_step=5
+        )
+
+
+def test_annotations_of_any_format_are_taken_without_the_quirks_of_the_release(tmp_path):
+    videos = (DrawnVideo("one"), DrawnVideo("two"))
+    annotations = Annotations(videos, {7: "dog", 9: "void"}, "CC0", "@misc{x}", not_objects=frozenset({9}), reader="my")
+    store = read_store(build_kitti_masks(tmp_path / "out.zarr", annotations, progress=False))
+    assert table(store.sequences) == [(0, 7, 100, 4)] * 2
+    assert store.sequences.factors[:, 0].tolist() == [9.5, 10.5, 11.5, 12.5] * 2
+    said = store.attributes
+    assert (said["license"], said["reader"], said["videos"]) == ("CC0", "my", ["one", "two"])
+    assert said["categories"] == {"7": "dog", "9": "void"}
+    assert said["citation"].endswith("@misc{x}")
+    options = {"categories": "dog", "drop_extreme_ids": True, "long_before_hole": True, "crops": 2}
+    with_quirks = build_kitti_masks(tmp_path / "quirks.zarr", annotations, progress=False, **options)
+    assert table(read_store(with_quirks).sequences) == [(0, 7, 100, 4), (1, 7, 100, 4)] * 2
+    with pytest.raises(OptionError, match=r"category 9 \(void\) is no object"):
+        build_kitti_masks(tmp_path / "void.zarr", annotations, progress=False, categories=[9])
+    none = Annotations((), {})
+    with pytest.raises(OptionError, match=r"No sequence came out of 0 video\(s\)"):
+        build_kitti_masks(tmp_path / "none.zarr", none, progress=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zarr", "quirks.zarr"]

@@ -114,3 +114,27 @@ def test_a_file_that_lies_about_its_pixels_is_refused(data: bytes) -> None:
     assert np.array_equal(decode(png(2, 2, ROWS)), np.zeros((2, 2)))
     with pytest.raises(RawDataError, match=r"000007\.png: the "):
         decode(data)
+
+
+KINDS = b"tRNS gAMA iCCP pHYs cHRM sRGB tEXt zTXt iTXt eXIf acTL fcTL fdAT PLTE bKGD tIME IHDR IDAT".split()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of animations and truncated metadata
+@pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_chunks_of_any_content_with_good_checksums_give_an_image_or_a_named_error(count: int) -> None:
+    rng = np.random.default_rng(1)
+    refused = []
+    for _ in range(count):
+        rows = zlib.compress(bytes(10))
+        header = struct.pack(">IIBBBBB", 2, 2, 16, 0, 0, 0, 0)
+        chunks = [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]
+        for _ in range(rng.integers(1, 3)):
+            body = rng.bytes(int(rng.choice([0, 1, 4, 8, 9, 13, 26, 32])))
+            chunks.insert(int(rng.integers(0, 3)), (KINDS[rng.integers(len(KINDS))], body))
+        data = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in chunks)
+        try:
+            assert decode(data).dtype == np.uint16
+        except RawDataError as error:
+            refused.append(error.path)
+    assert set(refused) == {PATH}
+    assert count / 10 < len(refused) < count

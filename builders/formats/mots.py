@@ -271,8 +271,10 @@ def _search_folder(path: Path) -> tuple[list[MotsVideo], list[Path]]:
     left_out = []
     for entry in entries(path):
         video = _video(entry, path.parent)
+        if video is None and entry.name.lower() in _COMPANIONS:
+            continue
         if video is None:
-            left_out += [entry] * (entry.name.lower() not in _COMPANIONS)
+            left_out.append(entry)
         elif video.name not in videos or (isinstance(videos[video.name], PngVideo) and isinstance(video, TextVideo)):
             videos[video.name] = video
         elif isinstance(video, TextVideo):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import struct
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -27,6 +28,8 @@ LABELS = "labels.txt"  # names of the classes, which CVAT writes beside the imag
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk: no content, its name, its checksum
+# What Pillow's decoder raises.
+_PNG_ERRORS = (OSError, SyntaxError, ValueError, IndexError, TypeError, struct.error, Image.DecompressionBombError)
 _DIGITS = 9  # of the number of a frame; leading zeros do not count
 _NUMBERED = re.compile(r"(.*?)([0-9]+)\.png", re.IGNORECASE | re.DOTALL)
 _NAMED = 5  # files that a warning names before it only counts
@@ -172,7 +175,7 @@ def decode_png(
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             mode = image.mode
             labels = np.asarray(image) if mode in modes else None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except _PNG_ERRORS as error:
         raise RawDataError(path, f"the image cannot be decoded ({error})", expected) from error
     if labels is None:
         raise RawDataError(path, f"an image of mode {mode}", expected, remedy=remedy)
@@ -184,7 +187,7 @@ def warn_of_left_out(folder: Path, left_out: Sequence[Path]) -> None:
     if left_out:
         names = ", ".join(repr(str(entry.relative_to(folder))) for entry in left_out[:_NAMED])
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-        text = f"{printable(folder)}: left out {names}{more}, which this reader does not take for annotations of it."
+        text = f"{printable(folder)}: left out {names}{more}. If they hold annotations, give their paths too."
         warnings.warn(text, DatasetWarning, stacklevel=2)
 
 
