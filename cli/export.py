@@ -22,7 +22,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     for command, entry in add_datasets(parser, "export", "write a store of {} in the format of its published file"):
         add_store(command)
-        command.add_argument("--format", choices=[entry.export_format], help="format of the file (%(choices)s)")
+        command.add_argument(
+            "--format", default=entry.export_format, metavar="NAME", help="format of the file (always %(default)s)"
+        )
         command.add_argument(
             "--out",
             type=Path,
@@ -35,6 +37,8 @@ def run(options: argparse.Namespace) -> None:
     """Export to a file, or to the standard output."""
     entry, out = DATASETS[options.dataset], options.out
     suffixes = _SUFFIXES.get(entry.export_format, (f".{entry.export_format}",))
+    if options.format != entry.export_format:
+        raise OptionError(f"--format {options.format}: {entry.title} is exported as {entry.export_format}.")
     if out is None and sys.stdout.isatty():
         raise OptionError("--out is missing: give a file, or send the standard output to one.")
     if out is not None and out.suffix not in suffixes:

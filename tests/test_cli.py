@@ -322,6 +322,7 @@ _BUILD = "build kitti-masks --annotations {sample} --out {tmp}/a.zarr"
         ("preview {store} --out {tmp}/a.txt", ".png"),
         ("preview {store} --out {tmp}", ".png"),
         ("export kitti-masks {store} --out {tmp}/a.csv", "exported as pickle"),
+        ("export kitti-masks {store} --format csv --out {tmp}/a.csv", "KITTI Masks is exported as pickle"),
         ("export natural-sprites {store} --out {tmp}/a.csv", "holds KITTI Masks, not Natural Sprites"),
         ("render {store} --out {tmp}/a.zarr", "cannot be rendered"),
         ("render natural-sprites:sample --out {tmp}/a.png", "not in .png"),
