@@ -85,6 +85,9 @@ class WindowTable(AbstractSequence[WindowOrigin]):
         i = operator.index(index)
         return WindowOrigin(int(self.sequence[i]), self.video[i], tuple(self.frames[i].tolist()))
 
+    def __repr__(self) -> str:
+        return f"WindowTable of {len(self):,} windows; the first is {self[0] if len(self) else None}"
+
 
 class SequenceView(AbstractSequence[Sequence]):
     """The sequences of a split; masks are unpacked when one is asked for."""
