@@ -1,61 +1,98 @@
-"""Pictures of a store, of either dataset: a montage (.png) or an animation (.gif)."""
+"""One picture of anything: a store, the path of one, a dataset or a run."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from temporalpairs.errors import OptionError, WrongStoreError
-from temporalpairs.store.atomic import replace_file
+from matplotlib.figure import Figure
+
+from temporalpairs.errors import OptionError
+from temporalpairs.report.figures import save_figure
+from temporalpairs.report.sequences import plot_sequences, save_animation
+from temporalpairs.store import Store, read_attributes, read_store
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
-    from temporalpairs.store import Store
-
-_MILLISECONDS = 100  # a frame of an animation; the videos have 5 to 30 a second
+    from slowvae.runs import Run
+    from temporalpairs.loaders.dataset import WindowDataset
+    from temporalpairs.report.subjects import Data
 
 
-def save_preview(store: Store, out: str | Path) -> Path:
-    """Draw a store into ``out``: a montage if it ends in .png, an animation if in .gif; an older picture is replaced.
+def plot(thing: Data | Run) -> Figure:
+    """Draw a store, a dataset or a run.
+
+    Args:
+        thing: a store or its path, drawn as the table of datasets says; a dataset, likewise; or a run or its folder,
+            for its losses.
+
+    Raises:
+        StoreError: the store cannot be read, or its frames are not what it states.
+        RunError: the run cannot be read.
+        OptionError: there is nothing to draw, or the object is something else.
+
+    Example:
+        ```python
+        from natsprites import load_natural_sprites
+        from temporalpairs.report import plot, save_figure
+
+        save_figure(plot(load_natural_sprites(source="sample")), "sprites.svg")
+        ```
+    """
+    if isinstance(thing, str | Path):
+        if (Path(thing) / "config.json").is_file():
+            from slowvae.runs import Run
+
+            return plot(Run.open(thing))
+        thing = read_store(thing)
+    if isinstance(thing, Store):
+        return _montage(thing, thing.attributes.get("dataset", ""))
+    from temporalpairs.loaders.dataset import WindowDataset
+
+    if isinstance(thing, WindowDataset):
+        return _montage(thing, _name_of(thing))
+    from slowvae.runs import Run
+
+    if isinstance(thing, Run):
+        from temporalpairs.report.runs import plot_run
+
+        return plot_run(thing)
+    raise OptionError(f"{type(thing).__name__}: give a store, its path, a dataset or a run.")
+
+
+def save_preview(data: Data, out: str | Path) -> Path:
+    """Draw a store or a dataset into a file; an older picture is replaced.
 
     The same store gives the same bytes.
+
+    Args:
+        data: a store, its path, or a dataset.
+        out: name of the picture: .gif for an animation; .png, .pdf, .svg or another format of matplotlib for a montage.
 
     Returns:
         The path of the picture.
 
     Raises:
-        OptionError: the suffix is another one, or the store holds nothing that can be drawn, or the picture cannot be
-            written there.
-        WrongStoreError: the store is of neither dataset, or lacks the frames that it should have.
+        StoreError: the store cannot be read, or its frames are not what it states.
+        OptionError: the suffix is unknown, there is nothing to draw, or the picture cannot be written there.
     """
-    out = Path(out)
-    data = io.BytesIO()
-    if out.suffix == ".png":
-        _drawing_of(store).montage(store).save(data, "PNG")
-    elif out.suffix == ".gif":
-        first, *rest = _drawing_of(store).animation(store)
-        first.save(data, "GIF", save_all=True, append_images=rest, duration=_MILLISECONDS, loop=0)
-    else:
-        raise OptionError(f"{out}: a preview is a .png (a montage) or a .gif (an animation).")
+    if Path(out).suffix.lower() == ".gif":
+        return save_animation(data, out)
+    return save_figure(plot(data), out)
+
+
+def _name_of(dataset: WindowDataset) -> str:
+    """Return the word by which the table of datasets knows a dataset; empty where it has none."""
+    store: Any = dataset.store  # a dataset need not have one
+    return str(getattr(dataset, "name", "") if store is None else read_attributes(store).get("dataset", ""))
+
+
+def _montage(data: Store | WindowDataset, name: str) -> Figure:
+    """Draw what the table of datasets names as the montage; datasets that are in no table are drawn as sequences."""
+    from temporalpairs.datasets import find_dataset
+
     try:
-        return replace_file(out, data.getvalue())
-    except OSError as error:
-        raise OptionError(f"{out}: the picture could not be written there ({error.strerror}).") from error
-
-
-def _drawing_of(store: Store) -> ModuleType:
-    """Find the module that draws the store's dataset; that of the sprites loads compiled kernels."""
-    dataset = store.attributes.get("dataset")
-    if dataset == "kitti-masks":
-        from temporalpairs.report import mask_preview
-
-        return mask_preview
-    if dataset == "natural-sprites":
-        from temporalpairs.report import sprite_preview
-
-        return sprite_preview
-    raise WrongStoreError(
-        store.path, f"it holds {dataset!r}, of which there is no picture", "a KITTI Masks or Natural Sprites store"
-    )
+        entry = find_dataset(name)
+    except OptionError:
+        return plot_sequences(data)
+    figure: Figure = entry.resolve("montage")(data) if entry.montage else plot_sequences(data)
+    return figure

@@ -158,7 +158,7 @@ def evaluate(
     if pictures:
         if progress is not None:
             progress("pictures")
-        from temporalpairs.report.runs import save_pictures
+        from temporalpairs.report.runs import draw_arrays as save_pictures
 
         correlations = details["mcc"] if "mcc" in details else mcc(codes, factors)
         drawn = save_pictures(

@@ -1,24 +1,32 @@
-"""Pictures of stores: both datasets, both kinds, tiny stores, and stores of which there is no picture."""
+"""Pictures of stores and datasets: every kind of store, tiny ones, foreign ones, and names of all sorts."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from sequences_made import made_attributes, made_sequences
 
-from natsprites import SpriteOptions, render
+from kittimasks import load_kitti_masks
+from natsprites import SpriteOptions, load_natural_sprites, render
+from natsprites.card import BUILT, attributes
 from natsprites.rendering.store import render_store
-from temporalpairs.errors import NotAStoreError, OptionError
-from temporalpairs.report import preview, preview_style, sprite_panel, sprite_preview
-from temporalpairs.report.preview import save_preview
+from temporalpairs.errors import OptionError, WrongStoreError
+from temporalpairs.report import plot, plot_pairs, plot_sequences, save_animation, save_figure, save_preview
+from temporalpairs.report.figures import clean, colored, fitted, spread
+from temporalpairs.report.sequences import choose_sequences
+from temporalpairs.report.subjects import open_subject
 from temporalpairs.sequences import UNKNOWN, Sequences
 from temporalpairs.store import Store, read_store, write_store
-from temporalpairs.store.manifest import Edition
 
-MANY = [2, 3, 60, 9, 55, 1, 48, 20, 51, 70, 49, 2, 80]
+LENGTHS = [2, 3, 8, 5, 1, 7]
 
 
 def walks(lengths: list[int], *, videos: int = 3, seed: int = 0) -> Sequences:
@@ -33,311 +41,226 @@ def walks(lengths: list[int], *, videos: int = 3, seed: int = 0) -> Sequences:
         start=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
         video=index % videos if videos else unknown,
         track=10 + index,
-        window=index % 3,
+        crop=index % 3,
         first_frame=5 * index if videos else unknown,
         category=1 + index % 4,
     )
 
 
-def sprite_store(
-    path: Path, sequences: Sequences, *, names: tuple[str, ...] = ("a", "b", "c"), whole: bool = False
-) -> Store:
-    attributes = facts.attributes(
-        Edition("made by a test", "none"),
+def sprite_store(path: Path, sequences: Sequences, *, name: str = "b", whole: bool = False) -> Store:
+    described = attributes(
+        BUILT,
         image_shape=None if whole else (64, 64),
-        window_columns=(0,) if whole else (0, 32, 64),
-        categories={1: "dog", 2: "earless_seal", 3: "a category whose name is far too long for the room " * 4},
-        videos=names if (sequences.video >= 0).any() else (),
+        crop_columns=(0, 32, 64),
+        categories={1: "dog", 2: "earless_seal", 3: name},
+        videos=("a", name, "c"),
         sources=[],
         builder={"name": "", "options": {}},
     )
-    return read_store(write_store(path, sequences, attributes))
+    return read_store(write_store(path, sequences, described))
 
 
 @pytest.fixture(scope="module")
-def sprites(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return sprite_store(tmp_path_factory.mktemp("sprites") / "many.zarr", walks(MANY))
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
+    folder = tmp_path_factory.mktemp("stores")
+    masks = read_store(write_store(folder / "masks.h5", made_sequences(LENGTHS), made_attributes()))
+    sprites = sprite_store(folder / "sprites.h5", walks(LENGTHS))
+    colors = SpriteOptions(shapes=("circle", "star_5"), colors=((1, 0, 0), (0, 0.6, 1)), size=96)
+    return {
+        "masks": masks,
+        "sprites": sprites,
+        "rendered": read_store(render_store(sprites.path, folder / "gray.h5", progress=False)),
+        "colored": read_store(render_store(sprites.path, folder / "colored.h5", sprites=colors, progress=False)),
+        "whole": sprite_store(folder / "whole.h5", walks(LENGTHS), whole=True),
+    }
 
 
-@pytest.fixture(scope="module")
-def masks(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    out = tmp_path_factory.mktemp("masks") / "many.zarr"
-    return read_store(write_store(out, made_sequences(MANY), made_attributes()))
+def images_of(figure: Figure, place: int) -> np.ndarray:
+    """The pixels of a row of pictures, [height, width, 3]."""
+    shown = [ax for ax in figure.axes if ax.images][place]
+    return np.asarray(shown.images[0].get_array())[:, :, :3]
 
 
-@pytest.fixture(scope="module")
-def rendered(sprites: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return read_store(render_store(sprites.path, tmp_path_factory.mktemp("rendered") / "r.zarr", progress=False))
-
-
-@pytest.fixture(scope="module")
-def colored(sprites: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    options = SpriteOptions(
-        shapes=("dart", "circle"),
-        colors=((1, 0, 0), (0, 0.6, 1)),
-        size=96,
-        polygons={"dart": [[-0.5, -0.5], [0.5, -0.5], [0, 0.9]]},
-    )
-    out = tmp_path_factory.mktemp("rendered") / "colored.zarr"
-    return read_store(render_store(sprites.path, out, sprites=options, progress=False))
-
-
-STORES = ["masks", "sprites", "rendered", "colored"]
-
-
-@pytest.mark.parametrize("name", STORES)
-def test_a_store_has_a_montage_and_an_animation(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    store = request.getfixturevalue(name)
+@pytest.mark.parametrize("kind", ["masks", "sprites", "colored", "whole"])
+def test_every_store_has_a_montage_and_an_animation(kind: str, stores: dict[str, Store], tmp_path: Path) -> None:
+    store, before = stores[kind], dict(mpl.rcParams)
+    (tmp_path / "montage.png").write_bytes(b"an older picture")
     with Image.open(save_preview(store, tmp_path / "montage.png")) as image:
-        assert image.format == "PNG"
-        assert 1000 < image.width < 1400
-        assert 800 < image.height < 1800
-    with Image.open(save_preview(store, tmp_path / "animation.gif")) as image:
-        assert image.format == "GIF"
-        assert getattr(image, "n_frames", 1) == 48
-        assert image.info["duration"] == 100
-        assert image.info["loop"] == 0
-        assert 500 < image.width < 1000
+        assert (image.format, 800 < image.width < 2200) == ("PNG", True)
+    with Image.open(save_preview(store.path, tmp_path / "animation.gif")) as image:
+        assert (getattr(image, "n_frames", 1), image.info["duration"], image.info["loop"]) == (8, 100, 0)
+        assert image.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
     assert (tmp_path / "animation.gif").stat().st_size < 1_500_000
-    assert (tmp_path / "montage.png").stat().st_size < 500_000
+    assert len(plot_sequences(store, rows=2).axes) == 8
+    assert dict(mpl.rcParams) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["animation.gif", "montage.png"]
 
 
-@pytest.mark.parametrize("name", ["masks", "sprites"])
-def test_the_same_store_gives_the_same_bytes_in_place_of_an_older_picture(
-    name: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    store = request.getfixturevalue(name)
-    for suffix in (".png", ".gif"):
-        out = tmp_path / f"picture{suffix}"
-        out.write_bytes(b"an older picture")
-        assert save_preview(store, out) == out
-        again = save_preview(read_store(store.path), tmp_path / f"again{suffix}")
-        assert out.read_bytes() == again.read_bytes()
-    assert len(list(tmp_path.iterdir())) == 4, "nothing else is left there"
+def test_the_same_store_gives_the_same_bytes(stores: dict[str, Store], tmp_path: Path) -> None:
+    for suffix in (".png", ".PDF", ".svg"):
+        one, other = (
+            save_figure(plot_sequences(stores["masks"], rows=1), tmp_path / f"{name}{suffix}") for name in "ab"
+        )
+        assert one.read_bytes() == other.read_bytes()
+    one, other = (save_animation(stores["masks"], tmp_path / f"{name}.gif") for name in "ab")
+    assert one.read_bytes() == other.read_bytes()
 
 
-def test_an_older_picture_stays_where_the_new_one_cannot_be_drawn_or_written(
-    sprites: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "picture.png"
-    out.write_bytes(b"an older picture")
-    with pytest.raises(NotAStoreError):
-        save_preview(Store(sprites.path, {**sprites.attributes, "dataset": "another"}, sprites.sequences), out)
+def test_a_montage_of_masks_shows_them_with_center_and_factors(stores: dict[str, Store]) -> None:
+    store = stores["masks"]
+    figure = plot_sequences(store, rows=2, columns=3)
+    chosen = choose_sequences(open_subject(store), 2)
+    for row, index in enumerate(chosen):
+        sequence = open_subject(store).sequences[index]
+        strip, *tracks = figure.axes[4 * row : 4 * row + 4]
+        shown = [0, round((len(sequence) - 1) / 2), len(sequence) - 1]
+        expected = colored(np.asarray(sequence.frames)[shown])
+        pixels = images_of(figure, row)
+        for place in range(3):
+            np.testing.assert_array_equal(pixels[:, 68 * place : 68 * place + 64], expected[place])
+        first = int(store.sequences.first_frame[index])
+        assert [text.get_text() for text in strip.get_xticklabels()] == [str(first + frame) for frame in shown]
+        x, y = strip.lines[0].get_data()
+        np.testing.assert_allclose(x, sequence.factors[shown, 1] + [0, 68, 136], rtol=1e-6)
+        np.testing.assert_allclose(y, sequence.factors[shown, 0], rtol=1e-6)
+        for track, values in zip(tracks, sequence.factors.T, strict=True):
+            np.testing.assert_array_equal(track.lines[0].get_ydata(), values)
+    assert [ax.get_title() for ax in figure.axes[1:4]] == ["y [px]", "x [px]", "area [px²]"]
 
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(preview.Path, "replace", fail)
-        with pytest.raises(OptionError, match=r"the picture could not be written there \(No space left"):
-            save_preview(sprites, out)
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("picture.png", b"an older picture")]
-    with pytest.raises(OptionError, match="could not be written there"):
-        save_preview(sprites, out / "below a file.png")
+def test_a_cross_is_on_the_sprite_that_was_rendered(stores: dict[str, Store]) -> None:
+    """A mask's y is down, its sprite's up; images may have another size than crops."""
+    figure = plot_sequences(stores["colored"], rows=3)
+    hits = 0
+    for place, ax in enumerate(ax for ax in figure.axes if ax.images):
+        pixels = images_of(figure, place)
+        for x, y in np.rint(np.transpose(ax.lines[0].get_data())).astype(int):
+            if 5 < y < 90 and 5 < x % 102 < 90:
+                hits += 1
+                assert pixels[y, x].any()
+    assert hits > 10
 
 
-@pytest.mark.parametrize("name", STORES)
-def test_a_wrong_suffix_is_refused(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"a preview is a \.png \(a montage\) or a \.gif"):
-        save_preview(request.getfixturevalue(name), tmp_path / "picture.jpg")
-    assert not list(tmp_path.iterdir())
+def test_pairs_show_the_sprites_of_their_masks_from_stillness_to_large_steps(stores: dict[str, Store]) -> None:
+    figure = plot_pairs(stores["sprites"])
+    assert len(figure.axes) == 12
+    ways = []
+    for place, ax in enumerate(figure.axes):
+        label, first, second = (text.get_text() for text in ax.get_xticklabels())
+        ways.append(np.hypot(*(float(part) for part in label.replace(" x ", " ").split()[2:4])))
+        shape, angle = ax.get_title(loc="left").split(", ")[-1].removesuffix("°").split(" at ")
+        y, x, area = (float(word) for word in first.split()[3::2])
+        drawn = render([x / 64], [y / 64], [np.sqrt(area) / 64], float(angle), shape)[0].astype(int)
+        shown = images_of(figure, place)[:, 68:132, 0].astype(int)
+        assert np.mean(np.abs(drawn - shown) > 128) < 0.02  # labels are rounded
+        assert second.startswith(f"frame {int(first.split()[1]) + 1}")
+    assert ways[0] < 1 < np.median(ways) < ways[-1]
+
+
+def test_pairs_of_a_store_of_images_show_its_images(stores: dict[str, Store]) -> None:
+    store = stores["rendered"]
+    frames = np.asarray(store.sequences.frames).reshape(-1, 64, 64)
+    figure = plot_pairs(store, pairs=3)
+    for place, ax in enumerate(figure.axes):
+        number = int(ax.get_title(loc="left").split(",")[0].removeprefix("sequence "))
+        frame = int(ax.get_xticklabels()[1].get_text().split()[1])
+        row = int(store.sequences.start[number] + frame - store.sequences.first_frame[number])
+        pixels = images_of(figure, place)
+        np.testing.assert_array_equal(pixels[:, 68:132, 0], frames[row])
+        np.testing.assert_array_equal(pixels[:, 136:, 0], frames[row + 1])
+
+
+def test_datasets_show_what_they_serve(stores: dict[str, Store]) -> None:
+    sprites = load_natural_sprites(source=stores["sprites"].path, split="train", area_filter=0)
+    figure = plot(sprites)
+    number = int(figure.axes[0].get_title(loc="left").split(",")[0].removeprefix("window "))
+    frames = colored(sprites[number].frames.numpy())
+    np.testing.assert_array_equal(images_of(figure, 0)[:, 68:132], frames[0])
+    masks = load_kitti_masks(source=stores["masks"].path)
+    assert [ax.get_title() for ax in plot(masks).axes[1:4]] == ["y [px]", "x [px]", "area [px²]"]
+    masks.store = None  # type: ignore[assignment]  # as a dataset that is made in memory
+    masks.info = None  # type: ignore[assignment]
+    for figure in (plot_sequences(masks, rows=2), plot_pairs(masks, pairs=2)):
+        assert "KittiMasks" in figure.texts[0].get_text()
+
+
+@pytest.mark.parametrize("lengths", [[2], [1, 2], [1, 1, 4, 1], [5] * 3])
+def test_small_stores_are_drawn_as_far_as_they_go(lengths: list[int], tmp_path: Path) -> None:
+    store = sprite_store(tmp_path / "small.h5", walks(lengths, videos=0))
+    assert len([ax for ax in plot_sequences(store).axes if ax.images]) == min(8, len(lengths))
+    assert len(plot_pairs(store).axes) == min(12, sum(lengths) - len(lengths))
+    with Image.open(save_animation(store, tmp_path / "small.gif")) as image:
+        assert getattr(image, "n_frames", 1) == max(lengths)
+
+
+def test_single_frames_make_no_pair_but_a_montage(tmp_path: Path) -> None:
+    store = sprite_store(tmp_path / "single.h5", walks([1, 1, 1]))
+    with pytest.raises(OptionError, match="none of its 3 sequences has two frames"):
+        plot(store)
+    plot_sequences(store)
+
+
+def test_every_number_of_transitions_gives_distinct_pairs(tmp_path: Path) -> None:
+    for n in (1, 13, 145):
+        figure = plot_pairs(sprite_store(tmp_path / f"{n}.h5", walks([n + 1])))
+        assert len({ax.get_xticklabels()[1].get_text().split()[1] for ax in figure.axes}) == min(n, 12)
 
 
 @pytest.mark.parametrize(
-    ("lengths", "videos"), [([2], 0), ([2], 1), ([1, 2], 2), ([1, 1, 1, 4, 1], 0), ([2] * 5, 2), ([13], 1), ([100], 0)]
+    "name", ["a video\nname " * 60, "W" * 300, "tab\tbell\x07 escape\x1b[31m", "$x^2$ $", "熊猫 \udcff"]
 )
-def test_small_stores_have_pictures_without_empty_cells(lengths: list[int], videos: int, tmp_path: Path) -> None:
-    store = sprite_store(tmp_path / "small.zarr", walks(lengths, videos=videos))
-    pairs = sum(length - 1 for length in lengths)
-    with Image.open(save_preview(store, tmp_path / "small.png")) as image:
-        assert (image.width > 700) == (pairs > 1)
-    longest = min(max(lengths), 48)
-    with Image.open(save_preview(store, tmp_path / "small.gif")) as image:
-        assert getattr(image, "n_frames", 1) == longest
-        assert (image.width > 300) == (sum(length > 1 for length in lengths) > 1)
-    if videos:
-        drawn = read_store(render_store(store.path, tmp_path / "rendered.zarr", progress=False))
-        assert sprite_preview.montage(drawn).width == sprite_preview.montage(store).width
+def test_names_of_all_sorts_stay_in_their_room(name: str, tmp_path: Path) -> None:
+    store = sprite_store(tmp_path / "named.h5", walks([9, 8, 7]))
+    store = Store(store.path, {**store.attributes, "videos": ["a", name, "c"], "title": name}, store.sequences)
+    for figure in (plot_sequences(store, rows=3, columns=2), plot_pairs(store, pairs=2)):
+        save_figure(figure, tmp_path / "named.png")
+        with warnings.catch_warnings(action="ignore"):  # of letters that the font lacks
+            bounds = figure.get_tightbbox()
+        assert 0 <= bounds.x0 < bounds.x1 <= figure.get_size_inches()[0]
 
 
-def test_small_stores_of_masks_have_pictures(tmp_path: Path) -> None:
-    for lengths in ([1], [2], [1, 3]):
-        out = write_store(tmp_path / f"{len(lengths)}-{lengths[0]}.zarr", made_sequences(lengths), made_attributes())
-        for suffix in (".png", ".gif"):
-            save_preview(read_store(out), out.with_suffix(suffix))
+def test_stores_that_say_little_are_drawn_or_refused(stores: dict[str, Store], tmp_path: Path) -> None:
+    little = {"title": "Mine", "edition": "1", "factor_names": ["speed"]}
+    for sequences in (made_sequences([9, 5]), walks([9, 5])):
+        plot(Store(tmp_path, little, sequences))
+        plot_pairs(Store(tmp_path, little, sequences), pairs=1)
+    wrong = Store(tmp_path, {**stores["rendered"].attributes, "image_shape": [32, 32]}, stores["rendered"].sequences)
+    with pytest.raises(WrongStoreError, match="no images of 32 by 32 pixels"):
+        plot(wrong)
 
 
-def test_single_frames_make_no_pair(tmp_path: Path) -> None:
-    store = sprite_store(tmp_path / "single.zarr", walks([1, 1, 1]))
-    for suffix in (".png", ".gif"):
-        with pytest.raises(OptionError, match="none of its 3 sequences has two frames, so there is no pair to draw"):
-            save_preview(store, tmp_path / f"single{suffix}")
+def test_what_is_no_picture_or_cannot_be_written_is_told(stores: dict[str, Store], tmp_path: Path) -> None:
+    store, out = stores["masks"], tmp_path / "picture.png"
+    out.write_bytes(b"an older picture")
+    with pytest.raises(OptionError, match=r"a picture ends in one of .*\.pdf.*\.svg"):
+        save_preview(store, tmp_path / "picture.doc")
+    with pytest.raises(OptionError, match=r"an animation ends in \.gif"):
+        save_animation(store, tmp_path / "picture.mp4")
+    with pytest.raises(OptionError, match="could not be written there"):
+        save_figure(Figure(), out / "below a file.png")
+    with pytest.raises(OptionError, match="int: give a store, its path, a dataset or a run"):
+        plot(3)  # type: ignore[arg-type]
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("picture.png", b"an older picture")]
 
 
-def test_masks_measured_in_whole_images_have_no_sprites(tmp_path: Path) -> None:
-    store = sprite_store(tmp_path / "whole.zarr", walks([5, 6]), whole=True)
-    for suffix in (".png", ".gif"):
-        with pytest.raises(OptionError, match="whole images, which do not make sprites"):
-            save_preview(store, tmp_path / f"whole{suffix}")
+def test_figures_follow_style_sheets(stores: dict[str, Store]) -> None:
+    with mpl.rc_context({"figure.facecolor": "black", "text.color": "white"}):
+        figure = plot_pairs(stores["sprites"], pairs=2)
+    assert figure.get_facecolor() == (0, 0, 0, 1)
+    assert figure.texts[0].get_color() == "white"
 
 
-def test_a_store_of_something_else_is_refused(sprites: Store, masks: Store, rendered: Store, tmp_path: Path) -> None:
-    for dataset in ({"dataset": "another"}, {"dataset": None}):
-        with pytest.raises(NotAStoreError, match="of which there is no picture"):
-            save_preview(Store(sprites.path, {**sprites.attributes, **dataset}, sprites.sequences), tmp_path / "a.png")
-    without = Store(masks.path, masks.attributes, walks(MANY))
-    with pytest.raises(NotAStoreError, match="no frames to draw"):
-        save_preview(without, tmp_path / "a.png")
-    for attributes, sequences in (
-        (rendered.attributes, sprites.sequences),
-        ({**rendered.attributes, "image_shape": [32, 32]}, rendered.sequences),
-    ):
-        with pytest.raises(NotAStoreError, match="not those that it states"):
-            save_preview(Store(rendered.path, attributes, sequences), tmp_path / "a.png")
-    assert not list(tmp_path.iterdir())
+def test_animations_prefer_long_sequences_that_move(tmp_path: Path) -> None:
+    still = walks([30, 30, 30, 4, 30])
+    still.factors[:60] = still.factors[0]
+    subject: Any = SimpleNamespace(sequences=open_subject(sprite_store(tmp_path / "s.h5", still)).sequences)
+    assert choose_sequences(subject, 2) == [2, 4]
 
 
-def sprites_in(picture: Image.Image, place: int, pairs: int) -> np.ndarray:
-    """The two sprites of a pair of a montage: uint8 [2, 64, 64, 3], each pixel once."""
-    pixels = np.asarray(picture)
-    column, row = divmod(place, -(-pairs // min(pairs, 2)))
-    # Rows of cells are 18 + 192 + 28 + 6 + 6 apart, from the bottom up; cells of three panels of 192, 18 apart.
-    down = -(-pairs // min(pairs, 2)) - row
-    top, left = len(pixels) - 250 * down + 18, 6 + column * (3 * 192 + 2 * 6 + 18)
-    cells = [pixels[top : top + 192, left + i * 198 : left + i * 198 + 192] for i in (1, 2)]
-    for cell in cells:
-        np.testing.assert_array_equal(cell, np.repeat(np.repeat(cell[::3, ::3], 3, axis=0), 3, axis=1))
-    return np.stack([cell[::3, ::3] for cell in cells])
-
-
-def test_pairs_show_the_renderers_pixels(sprites: Store) -> None:
-    picture = sprite_preview.montage(sprites)
-    transitions = sprite_preview.find_transitions(sprites.sequences)
-    chosen = transitions[sprite_preview._from_still_to_fast(transitions)]
-    for place in range(12):
-        look = sprite_preview._look(sprites, place, 0)
-        x, y, area = chosen.x[place], chosen.y[place], chosen.area[place]
-        drawn = render(x / 64, y / 64, np.sqrt(area / 64**2), np.full(2, look.angle), np.full(2, look.shape))
-        shown = sprites_in(picture, place, 12)
-        assert drawn.any()
-        np.testing.assert_array_equal(shown, np.stack([drawn] * 3, axis=3))
-
-
-def test_a_store_of_images_shows_its_images(rendered: Store) -> None:
-    picture = sprite_preview.montage(rendered)
-    transitions = sprite_preview.find_transitions(rendered.sequences)
-    chosen = transitions[sprite_preview._from_still_to_fast(transitions)]
-    frames = rendered.sequences.frames
-    assert frames is not None
-    for place, row in enumerate(chosen.row):
-        stored = frames[row : row + 2].reshape(2, 64, 64)
-        np.testing.assert_array_equal(sprites_in(picture, place, 12), np.stack([stored] * 3, axis=3))
-
-
-def test_a_montage_goes_from_stillness_to_large_steps_of_different_objects(sprites: Store) -> None:
-    transitions = sprite_preview.find_transitions(sprites.sequences)
-    chosen = sprite_preview._from_still_to_fast(transitions)
-    assert len(np.unique(chosen)) == 12
-    changes = np.sqrt(
-        sum(np.diff(v, axis=1)[:, 0] ** 2 for v in (transitions.x, transitions.y, np.sqrt(transitions.area)))
-    )
-    assert np.all(np.diff(changes[chosen]) >= 0)
-    ranks = np.searchsorted(np.sort(changes), changes[chosen]) / len(changes)
-    assert ranks[0] < 0.25
-    assert ranks[-1] > 0.95
-    assert len(np.unique(transitions.track[chosen])) > 8
-    assert len(np.unique(transitions.category[chosen])) == 4
-
-
-def test_every_number_of_transitions_gives_distinct_pairs() -> None:
-    for n in (*range(1, 40), 143, 144, 145):
-        transitions = sprite_preview.find_transitions(walks([n + 1]))
-        chosen = sprite_preview._from_still_to_fast(transitions)
-        assert len(chosen) == len(np.unique(chosen)) == min(n, 12)
-
-
-def test_an_animation_takes_long_sequences_of_different_objects(sprites: Store) -> None:
-    chosen = sprite_preview._longest(sprites)
-    assert len(set(chosen)) == 6
-    assert min(MANY[index] for index in chosen) >= 48
-    one_object = Store(sprites.path, sprites.attributes, walks([5, 6, 7]))
-    one_object.sequences.track[:] = 3
-    one_object.sequences.video[:] = 0
-    assert sorted(sprite_preview._longest(one_object)) == [0, 1, 2]
-
-
-def test_looks_differ_and_are_named(sprites: Store, colored: Store) -> None:
-    looks = [sprite_preview._look(sprites, place, 0) for place in range(40)]
-    assert [look.name for look in looks[:4]] == list(SpriteOptions().shapes)
-    assert len({look.angle for look in looks}) == 40
-    assert str(looks[0]) == "square at 27°"
-    row = int(colored.sequences.start[3])
-    look = sprite_preview._look(colored, 0, row)
-    assert look.angle == colored.sequences.factors[row, 3]
-    assert look.name == ("dart", "circle")[look.shape]
-
-
-def test_labels_say_what_is_known(sprites: Store, tmp_path: Path) -> None:
-    assert sprite_preview._names(sprites, 1) == ["earless_seal", "object 11", "columns 32 to 95", "video b"]
-    assert sprite_preview._names(sprites, 3)[0] == "category 4"
-    assert sprite_preview._frame(sprites, 2, int(sprites.sequences.start[2]) + 4) == "frame 14"
-    unknown = sprite_store(tmp_path / "unknown.zarr", walks([5, 6], videos=0))
-    assert sprite_preview._names(unknown, 0) == ["dog", "object 10", "columns 0 to 63"]
-    assert sprite_preview._frame(unknown, 1, 7) == "frame 2"
-
-
-def test_text_is_cut_and_wrapped_to_its_room() -> None:
-    font = preview_style.small_font()
-    for text in ("short", "a video " * 60, "v" * 500, "two\nlines", ""):
-        line = preview_style.cut(text, 100)
-        assert "\n" not in line
-        assert font.getlength(line.replace(" ", "  ")) <= 100
-        assert line == text.replace("\n", " ") or line.endswith("…")
-        assert all(font.getlength(part.replace(" ", "  ")) <= 100 for part in preview_style.wrap(text, 100))
-    assert " ".join(preview_style.wrap("a video " * 60, 100)) == ("a video " * 60).strip()
-
-
-def test_long_names_stay_in_their_cells(tmp_path: Path) -> None:
-    """A picture with long names differs from one with short names only in the lines of the names."""
-    pictures = []
-    for name, label in (("short", "b"), ("long", "a video\nname " * 90)):
-        store = sprite_store(tmp_path / f"{name}.zarr", walks([30, 30], videos=1), names=(label,))
-        pictures.append(np.asarray(sprite_preview.montage(store)).astype(int))
-    rows, columns = np.nonzero(np.abs(pictures[0] - pictures[1]).max(axis=2))
-    assert 0 < len(np.unique(rows)) <= 6 * preview_style.LINE
-    assert columns.max() < pictures[0].shape[1] - preview_style.GAP
-
-
-def test_a_panel_shows_center_and_area_with_y_down() -> None:
-    at = np.array([[16.0, 40.0, 100.0], [48.0, 40.0, 400.0]])
-    pixels = np.asarray(sprite_panel.panel(at, 3, arrow=True)).astype(int)
-    orange = np.abs(pixels - preview_style.CENTRE).max(axis=2) < 60
-    pale = np.abs(pixels - preview_style.BODY).max(axis=2) < 60
-    assert pixels.shape == (192, 192, 3)
-    # The bottom of the second circle lies at 48.5 + sqrt(400 / pi) = 59.8 pixels; the top of the first at 10.9.
-    assert np.nonzero(orange.any(axis=1))[0].max() == pytest.approx(59.8 * 3, abs=3)
-    assert np.nonzero(pale.any(axis=1))[0].min() == pytest.approx(10.9 * 3, abs=3)
-    assert np.nonzero(orange)[1].mean() == pytest.approx(40.5 * 3, abs=1.5)
-    trail = np.asarray(sprite_panel.panel(at, 2)).astype(int)
-    assert trail.shape == (128, 128, 3)
-    still = np.asarray(sprite_panel.panel(at[[0, 0]], 2, arrow=True))
-    assert still.shape == (128, 128, 3)
-
-
-@pytest.mark.parametrize("size", [1, 48, 64, 100, 192, 200, 512])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_sprites_of_any_size_fill_their_room(size: int, channels: int) -> None:
-    pixels = np.zeros((channels, size, size), np.uint8)
-    pixels[0, : (size + 1) // 2] = 255
-    image = sprite_panel.enlarged(pixels, 192)
-    assert image.size == (192, 192)
-    assert image.getpixel((0, 0)) == ((255, 255, 255) if channels == 1 else (255, 0, 0))
-    assert image.getpixel((0, 191)) == ((0, 0, 0) if size > 1 else image.getpixel((0, 0)))
-
-
-def test_an_animation_has_one_palette(sprites: Store) -> None:
-    pictures = sprite_preview.animation(sprites)
-    assert {picture.size for picture in pictures} == {pictures[0].size}
-    assert {bytes(picture.getpalette() or ()) for picture in pictures} == {bytes(pictures[0].getpalette() or ())}
-    colors = {color for _, color in pictures[0].convert("RGB").getcolors() or ()}
-    assert {preview_style.PAPER, preview_style.NIGHT, (0, 0, 0)} <= colors
+def test_text_is_cut_to_its_room_and_cleaned() -> None:
+    assert clean(" two\nlines\x00 ") == "two lines?"
+    assert fitted("short", 2.0) == "short"
+    cut = fitted("a video " * 60, 2.0)
+    assert cut.endswith("…")
+    assert 20 < len(cut) < 60
+    assert [spread(n, 4) for n in (0, 2, 8)] == [[], [0, 1], [1, 3, 5, 7]]
