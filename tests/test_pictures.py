@@ -22,7 +22,7 @@ from slowvae.options import TrainOptions
 from slowvae.runs import RunConfig
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.dataset import WindowDataset
-from temporalpairs.report import plot, runs
+from temporalpairs.report import figures, plot, runs
 from temporalpairs.report.figures import colored
 from temporalpairs.store import write_store
 
@@ -43,10 +43,12 @@ class Scored:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread_and_small_pictures() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "DPI", 40)
+        yield
     torch.set_num_threads(before)
 
 
@@ -101,6 +103,7 @@ def test_a_run_has_six_pictures_the_same_bytes_each_time(
     with Image.open(tmp_path / "pictures" / "traversals.gif") as image:
         assert (getattr(image, "n_frames", 1), image.info["loop"], image.info["duration"]) == (78, 0, 50)
     title = plot(run).get_suptitle().split(" · ")[0]
+    assert title == runs.plot_run(run, scored()).get_suptitle()
     assert "KITTI Masks" in title
     again = runs.draw_pictures(tmp_path / "again", network, masks, scored(), run.log(), title)
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]

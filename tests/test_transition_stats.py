@@ -16,7 +16,14 @@ from raw import SHARED
 from sklearn.feature_selection import mutual_info_regression
 
 from temporalpairs.errors import OptionError
-from temporalpairs.report import fits, plot_joint_transitions, plot_transitions, run_stats, transition_statistics
+from temporalpairs.report import (
+    figures,
+    fits,
+    plot_joint_transitions,
+    plot_transitions,
+    run_stats,
+    transition_statistics,
+)
 from temporalpairs.report import transitions as transition_stats
 from temporalpairs.report.fits import fit_generalized_normal, fit_laplace, fit_normal
 from temporalpairs.report.transitions import MIN_TRANSITIONS, differences_of
@@ -229,9 +236,9 @@ def degenerate() -> Iterator[tuple[Store, str]]:
 @pytest.mark.parametrize(("store", "note"), list(degenerate()))
 def test_what_allows_no_statistics_is_told(store: Store, note: str, tmp_path: Path) -> None:
     statistics = transition_statistics(store)
-    figures = plot_transitions(store, statistics), plot_joint_transitions(store, statistics)
-    figures[0].savefig(io.BytesIO(), dpi=10)
-    assert [text.get_text() for text in figures[0].axes[0].texts] == [note]
+    drawn = plot_transitions(store, statistics), plot_joint_transitions(store, statistics)
+    drawn[0].savefig(io.BytesIO(), dpi=10)
+    assert [text.get_text() for text in drawn[0].axes[0].texts] == [note]
     (group,) = statistics.groups
     for factor in group.factors:
         assert factor.note == note
@@ -308,7 +315,8 @@ def test_figures_have_the_axes_they_promise() -> None:
     assert shown == [("Δ area [px²]", "Δ x [px]"), ("Δ area [px²]", "Δ y [px]"), ("Δ x [px]", "Δ y [px]")]
 
 
-def test_command_writes_table_and_plots(tmp_path: Path) -> None:
+def test_command_writes_table_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "DPI", 40)
     made = walks([90, 70], [1, 2])
     store = write_store(tmp_path / "made.h5", made.sequences, made.attributes)
     text, files = run_stats(store, out=tmp_path / "statistics")
