@@ -22,7 +22,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -182,7 +182,7 @@ def tidy(ax: Axes) -> None:
     ax.tick_params(labelsize=SMALL)
 
 
-def color_scale(figure: Figure, ax: Axes, colors: ScalarMappable, label: str) -> Axes:
+def color_scale(figure: Figure | SubFigure, ax: Axes, colors: ScalarMappable, label: str) -> Axes:
     """Add a color bar beside axes."""
     scale = figure.colorbar(colors, ax=ax, pad=0.02)
     scale.set_label(label, fontsize=LABEL)

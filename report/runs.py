@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64, Num, UInt8
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from PIL import Image
@@ -94,11 +94,12 @@ def save_pictures(
 
     Example:
         ```python
-        from slowvae import Run, evaluate
+        from kittimasks import load_kitti_masks
+        from slowvae import evaluate, train
         from temporalpairs.report import save_pictures
 
-        run = Run.open("runs/sample")
-        save_pictures(run, evaluate(run))
+        run = train(load_kitti_masks(source="sample"), "runs/example", steps=2)
+        save_pictures(run, evaluate(run, fraction=0.02))
         ```
     """
     from slowvae.data import load_data
@@ -142,15 +143,37 @@ def draw_pictures(
     return [folder / name for name in NAMES]
 
 
-def plot_run(run: Run) -> Figure:
-    """Draw the losses of a run.
+def plot_run(run: Run, evaluation: _Scored | None = None) -> Figure:
+    """Draw the losses of a run and, where it was scored, the correlations of its latents with the factors.
+
+    Args:
+        run: the run.
+        evaluation: what `slowvae.evaluate` returned for it.
 
     Raises:
         RunError: the run's log is damaged.
+
+    Example:
+        ```python
+        from kittimasks import load_kitti_masks
+        from slowvae import train
+        from temporalpairs.report import plot_run
+
+        run = train(load_kitti_masks(source="sample"), "runs/example", steps=2)
+        figure = plot_run(run)
+        ```
     """
     from slowvae.runs import describe_run
 
-    return plot_losses(run.log(), title=describe_run(run))
+    title = describe_run(run)
+    if evaluation is None:
+        return plot_losses(run.log(), title=title)
+    high = 1.3 + 0.6 * len(evaluation.factor_names)
+    figure = figures.chart(title, 9.0, 6.2 + high)
+    parts: Any = figure.subfigures(2, 1, height_ratios=(6.2, high))
+    _draw_losses(parts[0], run.log())
+    _draw_correlations(parts[1], evaluation)
+    return figure
 
 
 def plot_reconstructions(network: SlowVAE, dataset: WindowDataset, *, title: str, seed: int = 0) -> Figure:
@@ -164,6 +187,15 @@ def plot_reconstructions(network: SlowVAE, dataset: WindowDataset, *, title: str
 
     Raises:
         OptionError: the network does not fit the dataset.
+
+    Example:
+        ```python
+        from kittimasks import load_kitti_masks
+        from slowvae import SlowVAE
+        from temporalpairs.report import plot_reconstructions
+
+        figure = plot_reconstructions(SlowVAE(), load_kitti_masks(source="sample"), title="before training")
+        ```
     """
     chosen = _choose(len(dataset), _FRAMES, seed)
     with _evaluating(network):
@@ -199,6 +231,19 @@ def plot_traversals(network: SlowVAE, dataset: WindowDataset, evaluation: _Score
 
     Raises:
         OptionError: the network does not fit the dataset.
+
+    Example:
+        ```python
+        from kittimasks import load_kitti_masks
+        from slowvae import evaluate, train
+        from temporalpairs.report import plot_correlations, plot_latents, plot_traversals
+
+        masks = load_kitti_masks(source="sample")
+        run = train(masks, "runs/example", steps=2)
+        found = evaluate(run, fraction=0.02)
+        figure = plot_traversals(run.network(), masks, found, title="two steps")
+        others = plot_latents(found, title="two steps"), plot_correlations(found, title="two steps")
+        ```
     """
     latents, labels = _named_latents(evaluation)
     quantiles = np.linspace(_TAIL, 1 - _TAIL, _COLUMNS)
@@ -258,7 +303,7 @@ def plot_latents(evaluation: _Scored, *, title: str, units: Sequence[str] = ()) 
     """Scatter each factor over each latent that is matched with one: up to 2,000 frames, chosen evenly.
 
     Args:
-        evaluation: what `slowvae.evaluate` returned.
+        evaluation: what `slowvae.evaluate` returned; see `plot_traversals` for an example.
         title: title of the figure.
         units: units of the factors, empty where there is none.
 
@@ -271,7 +316,8 @@ def plot_latents(evaluation: _Scored, *, title: str, units: Sequence[str] = ()) 
     height = 0.85 * width / max(len(names), 1)
     figure = figures.chart(f"{title} · factors over their latents", width, len(names) * height + 0.6)
     if not matched:
-        return _tell(figure, "no factor varies")
+        _tell(figure, "no factor varies")
+        return figure
     chosen = _choose(len(evaluation.codes), _MOST_POINTS, evaluation.seed)
     axes = figure.subplots(len(names), len(matched), sharex="col", sharey="row", squeeze=False)
     for (factor, column), ax in np.ndenumerate(axes):
@@ -306,15 +352,31 @@ def plot_losses(log: Mapping[str, np.ndarray], *, title: str) -> Figure:
     Returns:
         A figure of four axes. They fit the values after the first tenth of the rows, so that the beginning, where
         losses are many times larger, does not flatten what follows.
+
+    Example:
+        ```python
+        from kittimasks import load_kitti_masks
+        from slowvae import train
+        from temporalpairs.report import plot_losses
+
+        run = train(load_kitti_masks(source="sample"), "runs/example", steps=2)
+        figure = plot_losses(run.log(), title="two steps")
+        ```
     """
-    step = np.asarray(log.get("step", ()))
-    many = len(step) >= _MANY_ROWS
+    many = len(log.get("step", ())) >= _MANY_ROWS
     figure = figures.chart(f"{title} · losses in nats{', with running means' * many}", 9.0, 6.2)
+    _draw_losses(figure, log)
+    return figure
+
+
+def _draw_losses(figure: Figure | SubFigure, log: Mapping[str, np.ndarray]) -> None:
+    step = np.asarray(log.get("step", ()))
     if len(step) == 0:
         return _tell(figure, "no log row yet")
     axes = figure.subplots(2, 2, sharex=True)
     for ax, (name, (gained, spent)) in zip(axes.flat, _TERMS.items(), strict=True):
         values = np.asarray(log[gained], np.float64) - (np.asarray(log[spent]) if spent else 0)
+        many = len(step) >= _MANY_ROWS
         figures.tidy(ax)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         for axis in (ax.xaxis, ax.yaxis):
@@ -332,20 +394,27 @@ def plot_losses(log: Mapping[str, np.ndarray], *, title: str) -> Figure:
             ax.set_ylim(later.min() - margin, later.max() + margin)
     for ax in axes[1]:
         ax.set_xlabel("step", fontsize=LABEL)
-    return figure
+    return None
 
 
 def plot_correlations(evaluation: _Scored, *, title: str) -> Figure:
     """Draw the absolute correlations of factors and latents as a heat map, matched ones outlined.
 
     Args:
-        evaluation: what `slowvae.evaluate` returned.
+        evaluation: what `slowvae.evaluate` returned; see `plot_traversals` for an example.
         title: title of the figure, which begins with the mean of the matched ones.
     """
+    rows, columns = evaluation.correlations.shape
+    found = [abs(evaluation.correlations[pair]) for pair in _matched(evaluation)]
+    mean = sum(found) / max(rows, 1)  # a factor without a latent counts as not correlated
+    figure = figures.chart(f"MCC {mean:.3f} · {title}", max(9.0, 0.6 * columns + 3.2), 1.6 + 0.6 * max(rows, 1))
+    _draw_correlations(figure, evaluation)
+    return figure
+
+
+def _draw_correlations(figure: Figure | SubFigure, evaluation: _Scored) -> None:
     values, matched = np.abs(evaluation.correlations), _matched(evaluation)
     rows, columns = values.shape
-    mean = sum(values[pair] for pair in matched) / max(rows, 1)  # a factor without a latent counts as not correlated
-    figure = figures.chart(f"MCC {mean:.3f} · {title}", max(9.0, 0.6 * columns + 3.2), 1.6 + 0.6 * max(rows, 1))
     if not rows:
         return _tell(figure, "no factor varies")
     ax = figure.subplots()
@@ -361,12 +430,11 @@ def plot_correlations(evaluation: _Scored, *, title: str) -> Figure:
         corner = (column - 0.47, row - 0.46)
         ax.add_patch(Rectangle(corner, 0.94, 0.92, fill=False, color=VERMILION, linewidth=2.2))
     figures.color_scale(figure, ax, image, "|correlation|")
-    return figure
+    return None
 
 
-def _tell(figure: Figure, text: str) -> Figure:
+def _tell(figure: Figure | SubFigure, text: str) -> None:
     figure.text(0.5, 0.5, text, ha="center", va="center", alpha=FAINT, fontsize=TITLE)
-    return figure
 
 
 def _matched(evaluation: _Scored) -> list[tuple[int, int]]:

@@ -315,6 +315,14 @@ def plot_joint_transitions(store: Store | str | Path, statistics: TransitionStat
     Raises:
         StoreError: the store cannot be read.
         OptionError: a factor is not finite, or there is but one that changes.
+
+    Example:
+        ```python
+        from natsprites import load_natural_sprites
+        from temporalpairs.report import plot_joint_transitions
+
+        figure = plot_joint_transitions(load_natural_sprites(source="sample").store)
+        ```
     """
     store = store if isinstance(store, Store) else read_store(store)
     statistics = statistics or transition_statistics(store, per_category=False)

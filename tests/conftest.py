@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -24,7 +25,6 @@ _CHECKED = [
     "natsprites.measure",
     "natsprites.release",
     "natsprites.statistics",
-    "natsprites.windows",
     "slowvae.model",
     "slowvae.objectives",
     "temporalpairs.builders.formats.youtube_vis",
@@ -48,3 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     install_import_hook(_CHECKED, "beartype.beartype")
     settings.register_profile("compiling", deadline=None)  # the first example may compile a kernel
     settings.load_profile("compiling")
+
+
+@pytest.fixture(scope="session")
+def sample_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for stores that the tests of a process share, so that a sample is built once."""
+    return tmp_path_factory.mktemp("home")

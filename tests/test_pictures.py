@@ -22,7 +22,7 @@ from slowvae.options import TrainOptions
 from slowvae.runs import RunConfig
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.dataset import WindowDataset
-from temporalpairs.report import plot, runs
+from temporalpairs.report import figures, plot, runs
 from temporalpairs.report.figures import colored
 from temporalpairs.store import write_store
 
@@ -43,10 +43,12 @@ class Scored:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread_and_small_pictures() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "DPI", 40)
+        yield
     torch.set_num_threads(before)
 
 
@@ -92,25 +94,19 @@ def images_of(figure: Figure) -> np.ndarray:
 def test_a_run_has_six_pictures_the_same_bytes_each_time(
     network: SlowVAE, masks: WindowDataset, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "pictures"
-    first = [
-        path.read_bytes() for path in runs.draw_pictures(folder, network, masks, scored(), made_log(3), "SlowVAE · γ")
-    ]
-    again = runs.draw_pictures(folder, network, masks, scored(), made_log(3), "SlowVAE · γ")
-    assert [path.read_bytes() for path in again] == first
-    assert sorted(path.name for path in folder.iterdir()) == sorted(runs.NAMES)
-    with Image.open(folder / "traversals.gif") as image:
-        assert (getattr(image, "n_frames", 1), image.info["loop"], image.info["duration"]) == (78, 0, 50)
-    assert (folder / "traversals.gif").stat().st_size < 2_000_000
-
-
-def test_a_run_is_drawn_from_its_folder(network: SlowVAE, masks: WindowDataset, tmp_path: Path) -> None:
     data = {"dataset": "kitti-masks", "title": "KITTI Masks"}
     run = Run(tmp_path, RunConfig(TrainOptions(z_dim=4, steps=1), data, 1, 2, False, "cpu", {}))
     run.save_checkpoint({"step": 1, "network": network.state_dict()})
     paths = runs.save_pictures(run, scored(), dataset=masks, device="cpu")
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == [f"pictures/{name}" for name in runs.NAMES]
-    assert "KITTI Masks" in plot(run).get_suptitle()
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == sorted(runs.NAMES)
+    with Image.open(tmp_path / "pictures" / "traversals.gif") as image:
+        assert (getattr(image, "n_frames", 1), image.info["loop"], image.info["duration"]) == (78, 0, 50)
+    title = plot(run).get_suptitle().split(" · ")[0]
+    assert title == runs.plot_run(run, scored()).get_suptitle()
+    assert "KITTI Masks" in title
+    again = runs.draw_pictures(tmp_path / "again", network, masks, scored(), run.log(), title)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
 
 
 def test_frames_stand_above_their_reconstructions(network: SlowVAE, masks: WindowDataset) -> None:
@@ -132,7 +128,7 @@ def test_fewer_windows_than_the_picture_has_room_for_are_drawn(network: SlowVAE,
     path = write_store(tmp_path / "few.h5", made_sequences([4]), made_attributes())
     few = load_kitti_masks(source=path)
     assert images_of(runs.plot_reconstructions(network, few, title="")).shape == (132, 3 * 68 - 4, 3)
-    runs.draw_pictures(tmp_path / "pictures", network, few, scored(n=3), made_log(0), "few")
+    assert len(images_of(runs.plot_traversals(network, few, scored(n=3), title=""))) == 5 * 68 - 4
 
 
 def test_a_traversal_changes_one_latent_in_each_row_matched_ones_first(masks: WindowDataset) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +20,10 @@ from kittimasks import load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites, render
 from natsprites.card import BUILT, attributes
 from natsprites.rendering.store import render_store
+from slowvae import Evaluation
+from temporalpairs import report
 from temporalpairs.errors import OptionError, WrongStoreError
-from temporalpairs.report import plot, plot_pairs, plot_sequences, save_animation, save_figure, save_preview
+from temporalpairs.report import figures, plot, plot_pairs, plot_sequences, save_animation, save_figure, save_preview
 from temporalpairs.report.figures import clean, colored, fitted, spread
 from temporalpairs.report.sequences import choose_sequences
 from temporalpairs.report.subjects import open_subject
@@ -60,6 +64,11 @@ def sprite_store(path: Path, sequences: Sequences, *, name: str = "b", whole: bo
     return read_store(write_store(path, sequences, described))
 
 
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "DPI", 50)
+
+
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
     folder = tmp_path_factory.mktemp("stores")
@@ -86,7 +95,7 @@ def test_every_store_has_a_montage_and_an_animation(kind: str, stores: dict[str,
     store, before = stores[kind], dict(mpl.rcParams)
     (tmp_path / "montage.png").write_bytes(b"an older picture")
     with Image.open(save_preview(store, tmp_path / "montage.png")) as image:
-        assert (image.format, 800 < image.width < 2200) == ("PNG", True)
+        assert (image.format, 300 < image.width < 700) == ("PNG", True)
     with Image.open(save_preview(store.path, tmp_path / "animation.gif")) as image:
         assert (getattr(image, "n_frames", 1), image.info["duration"], image.info["loop"]) == (8, 100, 0)
         assert image.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
@@ -264,3 +273,32 @@ def test_text_is_cut_to_its_room_and_cleaned() -> None:
     assert cut.endswith("…")
     assert 20 < len(cut) < 60
     assert [spread(n, 4) for n in (0, 2, 8)] == [[], [0, 1], [1, 3, 5, 7]]
+
+
+EXAMPLES = {
+    name: re.findall(r"```python\n(.*?)```", textwrap.dedent(getattr(report, name).__doc__ or ""), re.DOTALL)
+    for name in dir(report)
+    if name.startswith(("plot", "save"))
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if re.search(r"train\(|save_", "".join(code)) else [])
+        for name, code in EXAMPLES.items()
+        if code
+    ],
+)
+def test_examples_run(name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEMPORAL_PAIRS_HOME", str(home))
+    for code in EXAMPLES[name]:
+        if "evaluate(" in code and not hasattr(Evaluation, "codes"):
+            pytest.skip("this evaluation does not carry what pictures need")
+        exec(textwrap.dedent(code), {})
