@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -109,14 +108,6 @@ def save_pictures(
     dataset = load_data(run.folder, run.config.data) if dataset is None else dataset
     trained = run.network(network, find_device(device))
     return draw_pictures(run.folder / PICTURES, trained, dataset, evaluation, run.log(), describe_run(run))
-
-
-def draw_arrays(
-    folder: Path, network: SlowVAE, dataset: WindowDataset, *, log: Any, matrix: Any, title: str, **arrays: Any
-) -> list[Path]:
-    """Draw from plain arrays, where there is no evaluation that carries them."""
-    evaluation: Any = SimpleNamespace(factor_names=dataset.factor_names, correlations=matrix, **arrays)
-    return draw_pictures(folder, network, dataset, evaluation, log, title)
 
 
 def draw_pictures(

@@ -305,7 +305,7 @@ _BUILD = "build kitti-masks --annotations {sample} --out {tmp}/a.zarr"
         ("info {tmp}/nowhere.zarr", "there is no store here"),
         ("verify {tmp}/nowhere.h5", "there is no store here"),
         ("build kitti-masks --annotations {tmp}/nowhere --out {tmp}/a.zarr", "there is nothing here"),
-        ("build kitti-masks --annotations {tmp} --out {tmp}/a.zarr", "no MOTS annotation"),
+        ("build kitti-masks --annotations {tmp} --out {tmp}/a.zarr", "no reader recognizes what lies here"),
         ("build kitti-masks --annotations /dev/null --out {tmp}/a.zarr", "/dev/null"),
         ("build kitti-masks --annotations {sample} --out {tmp}/a.h5 --format zarr", "ends in .h5"),
         ("build kitti-masks --annotations {sample} --out {tmp}/a.hdf5", "ends in .zarr or .h5, not in .hdf5"),

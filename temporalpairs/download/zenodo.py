@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import metadata
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -131,8 +131,6 @@ class _Patience(Retry):
 
 
 def _session() -> requests.Session:
-    about = metadata("temporal-pairs")
-    homepage = dict(line.split(", ", 1) for line in about.get_all("Project-URL", []))["Homepage"]
     session = requests.Session()
     patience = _Patience(
         _ATTEMPTS - 1,
@@ -144,7 +142,7 @@ def _session() -> requests.Session:
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(max_retries=patience))
     # Without "python-requests": that is the name which Zenodo answers with 403.
-    agent = f"temporal-pairs/{about['Version']} (+{homepage}; requests/{requests.__version__})"
+    agent = f"temporal-pairs/{version('temporal-pairs')} (requests/{requests.__version__})"
     session.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
     return session
 
