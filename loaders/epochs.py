@@ -143,6 +143,9 @@ class EpochLoader(ABC, Generic[Batch]):
             windows, plan = self._plan_share(epoch, begin)
         self._next = None
         following: Future[tuple[Numbers, Plan]] | None = None
+        ending = (
+            sys.is_finalizing
+        )  # held here: at the end of the program modules lose their names before generators end
         pool = ThreadPoolExecutor(max(1, min(self._ahead, cores())), thread_name_prefix="temporal-pairs")
         try:
             for part, read in self._reads(pool, self._prepare(plan)):
@@ -153,7 +156,8 @@ class EpochLoader(ABC, Generic[Batch]):
             if following is not None:
                 self._next = epoch + 1, following.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            if not ending():
+                pool.shutdown(cancel_futures=True)
         if self._epoch == epoch:
             self._epoch, self._position = epoch + 1, 0
 

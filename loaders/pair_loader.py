@@ -162,7 +162,13 @@ class PairLoader(EpochLoader[Sample]):
 
 
 def interleave(batch: Tensor) -> Tensor:
-    """Turn [B, T, …] into [B·T, …], the order of the reference code: first, second, first, second, and so on."""
+    """Turn [B, T, …] into [B·T, …], the order of the reference code: first, second, first, second, and so on.
+
+    Raises:
+        OptionError: it is no tensor of two axes or more.
+    """
+    if getattr(batch, "ndim", 0) < 2:
+        raise OptionError(f"batch={shown(batch)}: give the frames or the factors of a batch, a tensor [B, T, …].")
     return batch.flatten(0, 1)
 
 

@@ -11,7 +11,6 @@ import time
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from kittimasks import load_kitti_masks
 from natsprites import load_natural_sprites
 from temporalpairs.loaders import PairLoader
 
@@ -46,13 +45,5 @@ def kill() -> None:
     print(len(workers), "workers")
 
 
-def leave() -> None:
-    """Leave with iterations of both loaders half done."""
-    loaders = [PairLoader(load(source="sample"), 32) for load in (load_kitti_masks, load_natural_sprites)]
-    left = [iter(loader) for loader in loaders]
-    print(*(len(next(batches).frames) for batches in left))
-    globals()["left"] = left  # until the interpreter ends
-
-
 if __name__ == "__main__":
-    {"kill": kill, "leave": leave}.get(sys.argv[1], lambda: run_on(sys.argv[1]))()
+    kill() if sys.argv[1] == "kill" else run_on(sys.argv[1])
