@@ -431,6 +431,7 @@ WRONG_MASKS = {
     "a run too many": ({"counts": [*RUNS, 1]}, ADD_UP),
     "a run missing": ({"counts": RUNS[:-1]}, ADD_UP),
     "no runs": ({"counts": []}, "there is no run"),
+    "huge runs beside other forms": ({"counts": [2**63 - 1, 2**63 - 1, HEIGHT * WIDTH + 2]}, ADD_UP),
     "a huge run": ({"counts": [10**30]}, ADD_UP),
     "a longer run than any": ({"counts": [10**400, 1.0]}, MALFORMED),
     "a run that wraps around": ({"counts": [2**64 + HEIGHT * WIDTH]}, ADD_UP),

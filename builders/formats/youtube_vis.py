@@ -224,7 +224,7 @@ class AnnotatedVideo:
 
     def _track(self, annotation: _Annotation, dropped: list[str]) -> MaskTrack:
         frames: list[int] = []
-        runs: list[np.ndarray] = []
+        masks: list[bytes | np.ndarray] = []  # their runs, as text where that is a plain JSON list
         for frame, entry in enumerate(annotation.segmentations):
             if not entry:  # null, or no polygons
                 continue
@@ -234,19 +234,18 @@ class AnnotatedVideo:
                     dropped += [f"annotation {int(annotation.id)}, frame {frame}"] * pointless
                     if not polygons:
                         continue
-                    runs.append(self._draw(polygons))
+                    masks.append(self._draw(polygons))
                 else:
-                    runs.append(self._counts(entry.counts))
+                    masks.append(self._counts(entry.counts))
             except MaskFormatError as error:
                 raise self._malformed(annotation, frame, str(error)) from error
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 form = "polygons" if isinstance(entry, list) else "counts"
                 raise self._malformed(annotation, frame, f"its {form} are malformed ({error})") from error
             frames.append(frame)
-        counts = np.concatenate([np.empty(0, np.int64), *runs])
-        offsets = np.cumsum([0, *map(len, runs)])
+        counts, offsets = _join_runs(masks)
         pixels = self.height * self.width
-        sums = np.add.reduceat(np.minimum(counts, pixels + 1), offsets[:-1]) if runs else counts
+        sums = np.add.reduceat(np.minimum(counts, pixels + 1), offsets[:-1]) if masks else counts
         wrong = np.flatnonzero(sums != pixels)
         if wrong.size:
             raise self._malformed(annotation, frames[wrong[0]], "its runs do not add up to height × width")
@@ -265,19 +264,17 @@ class AnnotatedVideo:
         expected = f"a mask of {self.height} × {self.width} pixels, {_MASK}"
         return RawDataError(self.path, found, expected, place=f"annotation {int(annotation.id)}, frame {frame}")
 
-    def _counts(self, counts: msgspec.Raw) -> Int64[np.ndarray, "runs"] | UInt32[np.ndarray, "runs"]:
-        """Parse run lengths, which are a JSON list, whose sum is not checked here, or a compressed string."""
+    def _counts(self, counts: msgspec.Raw) -> bytes | np.ndarray:
+        """Parse run lengths, but leave whole numbers in a JSON list as text, without the brackets."""
         view = memoryview(counts)
         if view[0] != ord("["):
             return RunLengths.from_string(msgspec.json.decode(counts, type=str), self.height, self.width).counts
         text = bytes(view[1:-1])
-        if text.translate(None, _PLAIN):  # numbers such as 12.0, or no numbers
-            numbers = np.array(msgspec.json.decode(counts, type=list[_Run]), np.int64)
-        else:
-            numbers = np.fromstring(text, np.int64, sep=",")  # no number overflows: it would become 2⁶³ − 1
-        if not len(numbers):
+        if not text.strip():
             raise MaskFormatError("there is no run")
-        return numbers
+        if text.translate(None, _PLAIN):  # numbers such as 12.0, or no numbers
+            return np.array(msgspec.json.decode(counts, type=list[_Run]), np.int64)
+        return text
 
     def _draw(self, polygons: list[list[float]]) -> UInt32[np.ndarray, "runs"]:
         """Draw the union of polygons as COCO does."""
@@ -285,6 +282,19 @@ class AnnotatedVideo:
 
         text: bytes = coco.merge(coco.frPyObjects(polygons, self.height, self.width))["counts"]
         return RunLengths.from_string(text.decode(), self.height, self.width).counts
+
+
+def _join_runs(masks: Sequence[bytes | np.ndarray]) -> tuple[Int64[np.ndarray, "runs"], Int64[np.ndarray, "borders"]]:
+    """Put the runs of masks one after the other; return them, and where each mask's runs begin."""
+    if masks and all(isinstance(mask, bytes) for mask in masks):
+        # One call for all of an object's numbers. Too large ones become 2⁶³ − 1.
+        lengths = [mask.count(b",") + 1 for mask in masks]
+        counts = np.fromstring(b",".join(masks), np.int64, sum(lengths), sep=",")
+    else:
+        runs = [np.fromstring(mask, np.int64, sep=",") if isinstance(mask, bytes) else mask for mask in masks]
+        lengths = [len(run) for run in runs]
+        counts = np.concatenate([np.empty(0, np.int64), *runs])
+    return counts, np.cumsum([0, *lengths])
 
 
 def _polygons(entry: list[msgspec.Raw]) -> tuple[list[list[float]], int]:
