@@ -180,7 +180,7 @@ def test_pairs_of_a_store_of_images_show_its_images(stores: dict[str, Store]) ->
 
 
 def test_datasets_show_what_they_serve(stores: dict[str, Store]) -> None:
-    sprites = load_natural_sprites(source=stores["sprites"].path, split="train", area_filter=0)
+    sprites = load_natural_sprites(source=stores["sprites"].path, split="train", area_filter=0.0)
     figure = plot(sprites)
     number = int(figure.axes[0].get_title(loc="left").split(",")[0].removeprefix("window "))
     frames = colored(sprites[number].frames.numpy())
