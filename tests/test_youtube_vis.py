@@ -431,7 +431,6 @@ WRONG_MASKS = {
     "a run too many": ({"counts": [*RUNS, 1]}, ADD_UP),
     "a run missing": ({"counts": RUNS[:-1]}, ADD_UP),
     "no runs": ({"counts": []}, "there is no run"),
-    "huge runs beside other forms": ({"counts": [2**63 - 1, 2**63 - 1, HEIGHT * WIDTH + 2]}, ADD_UP),
     "a huge run": ({"counts": [10**30]}, ADD_UP),
     "a longer run than any": ({"counts": [10**400, 1.0]}, MALFORMED),
     "a run that wraps around": ({"counts": [2**64 + HEIGHT * WIDTH]}, ADD_UP),
@@ -461,11 +460,12 @@ WRONG_MASKS = {
 }
 
 
+@pytest.mark.parametrize("other", [as_list, as_string])
 @pytest.mark.parametrize(("wrong", "found"), WRONG_MASKS.values(), ids=WRONG_MASKS)
-def test_a_malformed_mask_is_refused_with_annotation_and_frame(tmp_path, wrong, found):
+def test_a_malformed_mask_is_refused_with_annotation_and_frame(tmp_path, wrong, found, other):
     if isinstance(wrong, dict):
         wrong = {**wrong, "size": SIZE}
-    path = write(tmp_path, content([as_list(mask(1)), None, wrong, as_string(mask(2))]))
+    path = write(tmp_path, content([as_list(mask(1)), None, wrong, other(mask(2))]))
     with pytest.raises(RawDataError) as caught:
         read_all(path)
     assert str(caught.value).startswith(f"{path}, annotation 17, frame 2: ")

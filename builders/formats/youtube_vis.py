@@ -286,10 +286,11 @@ class AnnotatedVideo:
 
 def _join_runs(masks: Sequence[bytes | np.ndarray]) -> tuple[Int64[np.ndarray, "runs"], Int64[np.ndarray, "borders"]]:
     """Put the runs of masks one after the other; return them, and where each mask's runs begin."""
-    if masks and all(isinstance(mask, bytes) for mask in masks):
-        # One call for all of an object's numbers. Too large ones become 2⁶³ − 1.
-        lengths = [mask.count(b",") + 1 for mask in masks]
-        counts = np.fromstring(b",".join(masks), np.int64, sum(lengths), sep=",")
+    texts = [mask for mask in masks if isinstance(mask, bytes)]
+    if texts and len(texts) == len(masks):
+        # One call for all numbers of an object. Too large ones become 2⁶³ − 1.
+        lengths = [text.count(b",") + 1 for text in texts]
+        counts = np.fromstring(b",".join(texts), np.int64, sum(lengths), sep=",")
     else:
         runs = [np.fromstring(mask, np.int64, sep=",") if isinstance(mask, bytes) else mask for mask in masks]
         lengths = [len(run) for run in runs]
