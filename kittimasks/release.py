@@ -95,8 +95,8 @@ def read_released(path: Path, *, verified: bool = False) -> ReleasedMasks:
             held, size = _Unpickler(file).load(), file.size
     except (OSError, MemoryError, ReleasedFileError):
         raise
-    except Exception as error:  # a damaged pickle raises whatever it likes
-        raise ReleasedFileError(path, f"is no pickle of arrays ({error!s:.200})") from error
+    except Exception as error:  # noqa: BLE001  # a damaged pickle raises whatever it likes
+        raise ReleasedFileError(path, f"is no pickle of arrays ({error!s:.200})") from None
     frames, factors, wrong = [], [], []
     for i, (masks, values) in enumerate(_pairs(path, held)):
         place = f"sequence {i}"
@@ -357,7 +357,7 @@ def convert_release(path: Path, out: Path, *, license: str | None = None, verifi
         with path.open("rb") as raw:
             sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
     except OSError as error:
-        raise ReleasedFileError(path, f"cannot be opened ({error.strerror})") from error
+        raise ReleasedFileError(path, f"cannot be opened ({error.strerror})") from None
     masks = read_released(path, verified=verified)
     unknown = np.full(len(masks.start) - 1, UNKNOWN, np.int64)
     sequences = Sequences(

@@ -101,7 +101,7 @@ def read_released(path: Path, *, verified: bool = False) -> MaskStatistics:
                 values += [(float(y), float(x), float(area)) if y else (np.nan,) * 3 for y, x, area in entries]
             start.append(len(annotated))
     except csv.Error as error:
-        raise ReleasedFileError(path, f"is no CSV ({error})", place=f"line {rows.line_num}") from error
+        raise ReleasedFileError(path, f"is no CSV ({error})", place=f"line {rows.line_num}") from None
     if not text.endswith("\n") or not tracks:
         found = "the line has no end" if tracks else "no row follows the header"
         raise ReleasedFileError(path, f"{found}, the file is cut short", place=f"line {len(tracks) + 1}")
@@ -257,7 +257,7 @@ def convert_release(path: Path, out: Path, *, license: str | None = None, verifi
         with path.open("rb") as raw:
             sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
     except OSError as error:
-        raise ReleasedFileError(path, f"cannot be opened ({error.strerror})") from error
+        raise ReleasedFileError(path, f"cannot be opened ({error.strerror})") from None
     statistics = read_released(path, verified=verified)
     if statistics.crops != _RELEASED_CROPS:
         raise ReleasedFileError(path, f"a frame has {statistics.crops} crop(s), where the released file has three")
