@@ -8,16 +8,17 @@ import numpy as np
 from jaxtyping import Int64
 
 from kittimasks.card import FACTS
-from temporalpairs.errors import WrongStoreError
+from temporalpairs.checks import shown
+from temporalpairs.errors import OptionError, WrongStoreError
 from temporalpairs.loaders.source import compose
 from temporalpairs.loaders.splits import choose
 from temporalpairs.loaders.windows import Windows
+from temporalpairs.store import Store
 
 if TYPE_CHECKING:
     from temporalpairs.loaders.options import WindowOptions
     from temporalpairs.loaders.source import WindowSource
     from temporalpairs.loaders.splits import Split
-    from temporalpairs.store import Store
 
 
 def choose_windows(
@@ -29,6 +30,8 @@ def choose_windows(
         WrongStoreError: the store holds another dataset.
         OptionError: an option does not fit, or nothing fits it.
     """
+    if not isinstance(store, Store):
+        raise OptionError(f"store={shown(store)}: give what read_store() returns.")
     if store.attributes["dataset"] != FACTS.dataset:
         raise WrongStoreError(
             store.path, f"it holds {store.attributes['title']}, not {FACTS.title}", f"a {FACTS.title} store"

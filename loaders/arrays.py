@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar
 
@@ -41,7 +42,8 @@ class ArrayDataset:
     """A map-style dataset of windows as NumPy arrays.
 
     ``dataset[i]`` is one sample; ``dataset[1:3]`` and ``dataset[[4, 2]]`` are batches, read in one gather. It plugs
-    into PyTorch's DataLoader too.
+    into PyTorch's DataLoader too; workers that outlive an epoch follow `set_epoch` where it is ``dataset.numpy()`` of a
+    PyTorch dataset.
 
     Args:
         source: the windows.
@@ -72,7 +74,7 @@ class ArrayDataset:
             OptionError: the index is of another kind.
         """
         if is_one(index):
-            frames, factors = self.read(np.array([index]))
+            frames, factors = self.read([operator.index(index)])  # type: ignore[arg-type]  # one it is
             return ArraySample(frames[0], factors[0])
         return self.read(index)
 
@@ -99,12 +101,23 @@ class ArrayDataset:
         self._epoch.number = checked_epoch(epoch)
 
     def subset(self, indices: Indices) -> ArrayDataset:
-        """Return some of the windows as a dataset of its own; each is what it is in the whole."""
-        return ArrayDataset(chosen_windows(self.source, self.resolve(indices)), copy.copy(self._epoch))
+        """Return some of the windows as a dataset of its own; each is what it is in the whole.
+
+        Args:
+            indices: numbers of windows, a slice, or a truth value for each window.
+
+        Raises:
+            IndexError: there is no such window.
+            OptionError: these are no indices, or there is none.
+        """
+        index = self.resolve(indices)
+        if not index.size:
+            raise OptionError("indices is empty: a dataset has at least one window.")
+        return ArrayDataset(chosen_windows(self.source, index), copy.copy(self._epoch))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, and which windows these are, for torchdata's StatefulDataLoader and checkpoints."""
-        return {"epoch": self.epoch, "dataset": self.source.identity()}
+        return {"epoch": self.epoch, "dataset": dict(self._identity)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Choose the epoch of a saved state.
@@ -114,7 +127,7 @@ class ArrayDataset:
         """
         if not hasattr(state, "keys") or set(state) != {"epoch", "dataset"}:
             raise OptionError(f"This is not the state of a dataset: {shown(state)}.")
-        check_identity(state["dataset"], self.source.identity())
+        check_identity(state["dataset"], self._identity)
         self.set_epoch(state["epoch"])
 
     def read(self, indices: Indices) -> ArraySample:
@@ -150,6 +163,10 @@ class ArrayDataset:
                 f"for each of the {len(self):,} windows."
             )
         return found
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, Any]:
+        return self.source.identity()
 
     @functools.cached_property
     def _numbers(self) -> Int64[np.ndarray, "windows"]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -25,7 +26,6 @@ from temporalpairs.checks import shown
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.arrays import ArrayDataset, EpochNumber, Indices, is_one
 from temporalpairs.loaders.chance import TRANSFORM, words
-from temporalpairs.loaders.source import chosen_windows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,8 +49,8 @@ class Sample(NamedTuple):
 class SampleList(list[Sample]):
     """The samples of a batch, cut out of it when somebody looks at them.
 
-    A DataLoader expects a list and its default collation stacks it; that one takes the batch instead. Cutting samples
-    out takes as long as reading them (measured), so it is left until a collation of the user's needs them.
+    A DataLoader expects a list of samples, which its default collation stacks; here it takes the batch instead. Cutting
+    samples out takes as long as reading them (measured), so it is left until a collation of the user's looks at them.
     """
 
     def __init__(self, batch: Sample) -> None:
@@ -95,9 +95,14 @@ def _filled(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-_COMPARING = ("__eq__", "__ge__", "__gt__", "__le__", "__lt__", "__ne__", "__repr__")
-for _name in {*vars(list), *_COMPARING} - {*vars(object), *vars(SampleList), "__class_getitem__"} | {*_COMPARING}:
-    setattr(SampleList, _name, _filled(getattr(list, _name)))  # __iter__, __len__, sort, append and so on
+# Everything else that a list can do.
+_LIST_METHODS = """
+    __add__ __contains__ __delitem__ __eq__ __ge__ __gt__ __iadd__ __imul__ __iter__ __le__ __len__ __lt__ __mul__
+    __ne__ __repr__ __reversed__ __rmul__ __setitem__
+    append clear copy count extend index insert pop remove reverse sort
+"""
+for _name in _LIST_METHODS.split():
+    setattr(SampleList, _name, _filled(getattr(list, _name)))
 
 
 def _collate(batch: Sequence[Sample], *, collate_fn_map: object = None) -> Sample:  # noqa: ARG001 - torch passes it
@@ -235,7 +240,7 @@ class WindowDataset(Dataset[Sample]):
             OptionError: the index is of another kind.
         """
         if is_one(index):
-            frames, factors = self._read(np.array([index]))
+            frames, factors = self._read([operator.index(index)])  # type: ignore[arg-type]  # one it is
             return Sample(frames[0], factors[0])
         return self._read(index)
 
@@ -287,17 +292,14 @@ class WindowDataset(Dataset[Sample]):
         """Return some of the windows as a dataset of its own; each is what it is in the whole.
 
         Args:
-            indices: numbers of windows, a slice, or a mask.
+            indices: numbers of windows, a slice, or a truth value for each window.
 
         Raises:
             IndexError: there is no such window.
             OptionError: these are no indices, or there is none.
         """
-        index = self._arrays.resolve(indices)
-        if not index.size:
-            raise OptionError("indices is empty: a dataset has at least one window.")
         other = copy.copy(self)
-        other._arrays = ArrayDataset(chosen_windows(self.source, index), SharedEpoch(self.epoch))
+        other._arrays = self._arrays.subset(indices)
         other.load_options = None
         return other
 

@@ -7,6 +7,7 @@ another process, with another batch size, on another number of ranks.
 
 from __future__ import annotations
 
+import functools
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
@@ -38,8 +39,8 @@ _STATE = {"seed", "shuffle", "epoch", "position", "dataset"}
 class EpochLoader(ABC, Generic[Batch]):
     """Iterates over the batches of an epoch; what a batch is is its subclass's business.
 
-    An iteration that ends is followed by the next epoch, which was planned in the background meanwhile. One that is
-    broken off begins anew, unless its `state_dict` is loaded.
+    The next epoch follows an iteration that ends; it was planned in the background meanwhile. An iteration that is
+    broken off starts its epoch over next time, unless a state is loaded.
 
     Attributes:
         batch_size: windows in a batch of this rank.
@@ -114,7 +115,7 @@ class EpochLoader(ABC, Generic[Batch]):
         if not self._share(position):
             epoch, position = epoch + 1, 0
         order = {"seed": self.seed, "shuffle": self.shuffle}
-        return {**order, "epoch": epoch, "position": position, "dataset": self._source.identity()}
+        return {**order, "epoch": epoch, "position": position, "dataset": dict(self._identity)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume where another loader stood; batch size, device and number of ranks may differ.
@@ -129,7 +130,7 @@ class EpochLoader(ABC, Generic[Batch]):
         differ = [f"{name}={state[name]} (here {value})" for name, value in ours.items() if state[name] != value]
         if differ:
             raise OptionError(f"The state is of another order: {', '.join(differ)}. Make this loader with the same.")
-        check_identity(state["dataset"], self._source.identity())
+        check_identity(state["dataset"], self._identity)
         if not self._share(position):  # nothing is left of that epoch
             epoch, position = checked_epoch(epoch + 1), 0
         self._epoch, self._begin, self._position = epoch, position, position
@@ -143,9 +144,8 @@ class EpochLoader(ABC, Generic[Batch]):
             windows, plan = self._plan_share(epoch, begin)
         self._next = None
         following: Future[tuple[Numbers, Plan]] | None = None
-        ending = (
-            sys.is_finalizing
-        )  # held here: at the end of the program modules lose their names before generators end
+        # Held here: at the end of a program modules lose their names before generators end.
+        ending = sys.is_finalizing
         pool = ThreadPoolExecutor(max(1, min(self._ahead, cores())), thread_name_prefix="temporal-pairs")
         try:
             for part, read in self._reads(pool, self._prepare(plan)):
@@ -160,6 +160,10 @@ class EpochLoader(ABC, Generic[Batch]):
                 pool.shutdown(cancel_futures=True)
         if self._epoch == epoch:
             self._epoch, self._position = epoch + 1, 0
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, Any]:
+        return self._source.identity()
 
     @property
     def _ahead(self) -> int:

@@ -69,7 +69,7 @@ class WindowSource(ABC):
         return index[:, None].astype(np.int32)
 
     def numbers(self, index: Index, epoch: int) -> Index:  # noqa: ARG002 - nothing is chosen here
-        """Return what chance beyond the plan is drawn by: the numbers of windows where they are listed first."""
+        """Return the numbers by which a transform's chance is drawn: those of the windows where they are listed."""
         return index
 
     def rows(self, plan: Plan) -> Int64[np.ndarray, "n window"]:  # noqa: ARG002 - there are none
@@ -109,7 +109,7 @@ class DeviceSource(Protocol):
 
         Args:
             plan: int32 [n, columns], on the device.
-            dtype: of the frames.
+            dtype: floating-point type of the frames.
 
         Returns:
             Frames [n, window, channels, height, width] in [0, 1] and factors float32 [n, window, factors].
@@ -180,7 +180,7 @@ class Chosen(_Derived):
         return self.source.plan(self.choose(index, epoch), epoch)
 
     def numbers(self, index: Index, epoch: int) -> Index:
-        """Return the numbers of the chosen windows where they are listed first."""
+        """Return the numbers of the chosen windows where they are listed."""
         return self.source.numbers(self.choose(index, epoch), epoch)
 
     def identity(self) -> dict[str, Any]:
@@ -191,7 +191,7 @@ class Chosen(_Derived):
 
 @dataclass(frozen=True, eq=False)
 class WithNegatives(_Derived):
-    """Samples of several windows: one of another source and, behind it, others drawn uniformly among all the rest.
+    """Samples of several windows: one of another source, then others drawn uniformly among all the rest.
 
     Frames get an axis in front, [1 + negatives, window, channels, height, width], and so do factors.
 

@@ -22,6 +22,7 @@ from temporalpairs.loaders.options import checked_seed
 from temporalpairs.loaders.source import WindowSource, checksum, compose
 from temporalpairs.loaders.splits import choose
 from temporalpairs.sequences import SIDE
+from temporalpairs.store import Store
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from natsprites.rendering.renderer import Renderer
     from temporalpairs.loaders.splits import Split
     from temporalpairs.sequences import Sequences
-    from temporalpairs.store import Store
 
 FACTORS = ("x", "y", "scale", "angle", "shape")
 UNITS = ("side", "side", "side", "°", "code")
@@ -100,6 +100,8 @@ def choose_sprites(store: Store, choice: SpriteChoice) -> ChosenSprites:
         WrongStoreError: the store holds another dataset, or one whose masks were not shrunk.
         OptionError: an option does not fit, or nothing fits it.
     """
+    if not isinstance(store, Store):
+        raise OptionError(f"store={checks.shown(store)}: give what read_store() returns.")
     attributes = store.attributes
     if attributes["dataset"] != FACTS.dataset:
         raise WrongStoreError(
