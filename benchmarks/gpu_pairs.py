@@ -104,7 +104,7 @@ def draw_masks(frames: int, window: int) -> Drawn:
         start=np.linspace(0, frames, count + 1).astype(np.int64),
         video=unknown,
         track=unknown,
-        window=unknown,
+        crop=unknown,
         first_frame=unknown,
         category=unknown,
     )
