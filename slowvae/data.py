@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def load_data(run: Path, data: dict[str, Any], source: str | Path | None = None)
         source: where the store is, if not where it was: a path, ``"release"`` or ``"sample"``.
 
     Raises:
+        OptionError: ``source`` is no path.
         RunError: the store is gone, holds something else by now, or no file says how the dataset was made.
         StoreError: the store is damaged.
     """
@@ -61,6 +63,8 @@ def load_data(run: Path, data: dict[str, Any], source: str | Path | None = None)
             "its dataset had a transform, or a class of its own, which no file holds",
             "Load the dataset in Python and pass it: slowvae.resume(run, dataset), slowvae.evaluate(run, dataset=…).",
         )
+    if source is not None and not isinstance(source, str | os.PathLike):
+        raise OptionError(f"source={source!r:.80}: give the path of a store, 'release' or 'sample'.")
     entry = find_dataset(data["dataset"])
     load = entry.resolve("load")
     # A release or a sample may lie elsewhere on another machine.

@@ -33,7 +33,7 @@ def find_device(device: torch.device | str) -> torch.device:
             device = f"cuda:{os.environ.get('LOCAL_RANK') or torch.cuda.current_device()}"
         found = torch.device(device)
         torch.zeros(1, device=found).item()
-    except (RuntimeError, AssertionError, TypeError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise OptionError(
             f"device={str(device)!r} cannot be used here ({error}). Give 'cpu', 'cuda', 'cuda:1' …, or 'auto'."
         ) from None

@@ -130,6 +130,8 @@ def evaluate(
     protocol = {name: PROTOCOL[name].scaled(fraction) for name in chosen}
     shown = PROTOCOL["mcc"].scaled(fraction)
     seed = whole("seed", seed, 0, 2**32 - 1)
+    if progress is not None and not callable(progress):
+        raise OptionError(f"progress={progress!r:.80}: give a function of a name, such as print.")
     trained = run.network(network, find_device(device))
     trained.check_frames(dataset.source.frame_shape)
     known = read_scores(run.folder)  # a damaged file shows before the work

@@ -13,6 +13,7 @@ from temporalpairs.checks import whole
 from temporalpairs.errors import OptionError
 
 SIDE = 64  # rows and columns of a frame: four halvings, then a 4×4 convolution, leave one pixel
+_LARGEST = 2**20  # of latents and channels
 _WIDTH = 256  # features of that pixel
 
 
@@ -50,15 +51,18 @@ class SlowVAE(nn.Module):
         decoder: decoder instead of the default one.
 
     Raises:
-        OptionError: a number is not a positive whole one.
+        OptionError: a number is not a positive whole one, or a part is no module.
     """
 
     def __init__(
         self, z_dim: int = 10, channels: int = 1, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None
     ) -> None:
         super().__init__()
-        self.z_dim = whole("z_dim", z_dim, 1)
-        self.channels = whole("channels", channels, 1)
+        self.z_dim = whole("z_dim", z_dim, 1, _LARGEST)
+        self.channels = whole("channels", channels, 1, _LARGEST)
+        for name, given in (("encoder", encoder), ("decoder", decoder)):
+            if given is not None and not isinstance(given, nn.Module):
+                raise OptionError(f"{name}={given!r:.80}: give a torch.nn.Module.")
         self.encoder = default_encoder(z_dim, channels) if encoder is None else encoder
         self.decoder = default_decoder(z_dim, channels) if decoder is None else decoder
         # Channels last is what convolutions compute in on either device; else they convert back and forth.

@@ -17,6 +17,9 @@ Precision = Literal["auto", "float32", "bfloat16"]
 WEIGHTS: dict[ModelName, tuple[float, float]] = {"slowvae": (1.0, 10.0), "beta-vae": (8.0, 0.0)}
 
 
+_LARGEST = 2**31 - 1  # of whole numbers
+
+
 def _help(text: str, *choices: str) -> dict[str, Any]:
     return {"help": text, "choices": choices}
 
@@ -67,7 +70,7 @@ class TrainOptions:
             if known.metadata["choices"]:
                 choice(known.name, getattr(self, known.name), known.metadata["choices"])
         for name in ("steps", "batch_size", "z_dim", "log_every", "checkpoint_every"):
-            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1, _LARGEST))
         for name, least in (("beta", 0.0), ("gamma", 0.0), ("rate", None), ("learning_rate", None)):
             if getattr(self, name) is not None or least is None:
                 object.__setattr__(self, name, number(name, getattr(self, name), least))

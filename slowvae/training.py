@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from slowvae.data import checked_dataset
 from slowvae.device import default_generators, fast_step, find_device, own_chance
-from slowvae.model import SlowVAE
+from slowvae.model import SlowVAE, checked_network
 from slowvae.objectives import Objective, objective
 from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
@@ -118,7 +118,7 @@ class Training:
         if network is None:
             with own_chance(torch.device("cpu"), options.seed):
                 network = SlowVAE(options.z_dim, config.channels)
-        network.check_frames(dataset.source.frame_shape)
+        checked_network(network).check_frames(dataset.source.frame_shape)
         self.options, self.window, self.device, self.ranks = options, config.window, device, ranks
         self.network = network.to(device).train()
         self.forward = self.network if ranks.alone else DistributedDataParallel(self.network)

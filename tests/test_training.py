@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pickle
 import resource
@@ -13,7 +14,7 @@ import textwrap
 import time
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,6 +47,7 @@ from temporalpairs.errors import (
     RunError,
     RunNotWrittenError,
     RunWarning,
+    TemporalPairsError,
     TrainingDivergedError,
     TrainingInterrupted,
 )
@@ -162,7 +164,7 @@ def test_options_survive_json() -> None:
         ({"precision": "float16"}, "precision='float16' is unknown"),
         ({"entropies": "both"}, "entropies='both' is unknown; give 'reference' or 'paper'"),
         ({"model": ["slowvae"]}, "model="),
-        ({"steps": 0}, "steps=0 is out of range; give a whole number from 1 on"),
+        ({"steps": 0}, "steps=0: give a whole number from 1 to"),
         ({"batch_size": 2.5}, "batch_size=2.5"),
         ({"z_dim": "ten"}, "z_dim='ten'"),
         ({"beta": -1.0}, "beta=-1.0: give a number of at least 0"),
@@ -210,6 +212,51 @@ def test_what_does_not_fit_is_said_before_writing(
         with pytest.raises(OptionError, match="is no folder"):
             train(masks, nowhere, steps=1, **FEW)  # type: ignore[arg-type]
     assert not out.exists()
+
+
+WRONG = [
+    None,
+    0,
+    -1,
+    1.5,
+    float("nan"),
+    "x",
+    "",
+    [],
+    [1],
+    {},
+    object(),
+    True,
+    b"y",
+    SlowVAE,
+    torch.zeros(2),
+    2**70,
+    int,
+]
+
+
+@pytest.mark.parametrize("act", [train, train_seeds, resume, evaluate])
+def test_wrong_arguments_give_no_foreign_error(
+    act: Callable[..., Any], masks: KittiMasks, whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def enough(*_: object, **__: object) -> NoReturn:
+        raise OptionError("The arguments are as they should be.")
+
+    monkeypatch.setattr(Training, "go", enough)
+    monkeypatch.setattr("slowvae.evaluation.draw_codes", enough)
+    monkeypatch.setattr(Run, "save_config", lambda self: None)
+    right = {
+        train: {"dataset": masks, "out": tmp_path / "run", "options": TrainOptions(batch_size=4)},
+        train_seeds: {"dataset": masks, "out": tmp_path / "runs", "seeds": [1], "options": TrainOptions(batch_size=4)},
+        resume: {"out": whole.folder, "steps": STEPS + 1},
+        evaluate: {"run": whole},
+    }[act]
+    with pytest.raises(OptionError, match="The arguments are as they should be"):
+        act(**right, device="cpu")
+    for name in inspect.signature(act).parameters:
+        for wrong in WRONG if name not in ("fields", "tensorboard") else []:
+            with suppress(TemporalPairsError):
+                act(**{**right, "device": "cpu", name: wrong})
 
 
 def test_event_files_hold_the_log(masks: KittiMasks, tmp_path: Path) -> None:
