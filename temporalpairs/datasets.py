@@ -166,7 +166,7 @@ DATASETS: dict[str, DatasetEntry] = {
             ),
             release="kittimasks.loading:RELEASE",
             sample="kittimasks.loading:SAMPLE",
-            export="kittimasks.convert:export_release",
+            export="kittimasks.release:export_release",
             export_format="pickle",
             montage="temporalpairs.report.sequences:plot_sequences",
             metrics=("mcc",),
@@ -212,7 +212,7 @@ DATASETS: dict[str, DatasetEntry] = {
             ),
             release="natsprites.loading:RELEASE",
             sample="natsprites.loading:SAMPLE",
-            export="natsprites.convert:export_release",
+            export="natsprites.release:export_release",
             export_format="csv",
             montage="temporalpairs.report.pairs:plot_pairs",
             metrics=_ALL_METRICS,
@@ -229,7 +229,7 @@ def register(entry: DatasetEntry) -> DatasetEntry:
         ```python
         from temporalpairs.datasets import DatasetEntry, register
 
-        register(DatasetEntry(name="moving-dots", title="Moving Dots", load="moving_dots:load_moving_dots"))
+        register(DatasetEntry(name="my-dots", title="My Dots", load="my_dots:load_my_dots"))
         ```
 
     Raises:
