@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import reference_masks as reference
 import torch
-from kitti_masks_sample import synthesize_mots
 from painting import paint_video
 from timing import medians, say, seconds
 from torch.utils.data import DataLoader
@@ -177,6 +176,9 @@ def main() -> None:
         text = options.mots
         if text is None or not text.is_dir():
             print(f"{text}: not there; making synthetic videos instead")
+            sys.path.append(str(Path(__file__).parents[1] / "tools"))
+            from kitti_masks_sample import synthesize_mots
+
             text = scratch / "instances_txt"
             synthesize_mots(scratch, videos=16, frames=300)
         bench_items(bench_opening(scratch, options.repeats), options.repeats)
