@@ -178,6 +178,9 @@ def main() -> None:
         text = options.mots
         if text is None or not text.is_dir():
             print(f"{text}: not there; making synthetic videos instead")
+            sys.path.append(str(Path(__file__).parents[1] / "tools"))
+            from kitti_masks_sample import synthesize_mots
+
             text = scratch / "instances_txt"
             from kitti_masks_sample import synthesize_mots  # of tools/
 
