@@ -182,7 +182,6 @@ def main() -> None:
             from kitti_masks_sample import synthesize_mots
 
             text = scratch / "instances_txt"
-            from kitti_masks_sample import synthesize_mots  # of tools/
 
             synthesize_mots(scratch, videos=16, frames=300)
         bench_items(bench_opening(scratch, options.repeats), options.repeats)
