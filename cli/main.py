@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import temporalpairs
 from temporalpairs import cli
-from temporalpairs.errors import DatasetWarning, TemporalPairsError
+from temporalpairs.errors import DatasetWarning, RunWarning, TemporalPairsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters shows \xb2 for ²
             stream.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
-        warnings.simplefilter("always", DatasetWarning)
+        for kind in (DatasetWarning, RunWarning):
+            warnings.simplefilter("always", kind)
         warnings.showwarning = _show_warning
         try:
             status = _run(sys.argv[1:] if arguments is None else list(arguments))

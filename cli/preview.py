@@ -18,7 +18,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_store(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="NAME.png|NAME.gif", help="a montage (.png) or an animation (.gif)"
+        "--out", type=Path, required=True, metavar="NAME", help="a montage (.png, .pdf, .svg) or an animation (.gif)"
     )
 
 
@@ -29,7 +29,6 @@ def run(options: argparse.Namespace) -> None:
 
 def draw(store: Path, out: Path) -> Path:
     """Draw a store into a file whose suffix says how."""
-    from temporalpairs.report.preview import save_preview
-    from temporalpairs.store import read_store
+    from temporalpairs.report import save_preview
 
-    return save_preview(read_store(store), out)
+    return save_preview(store, out)

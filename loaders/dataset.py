@@ -12,7 +12,6 @@ import inspect
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex
 
 import numpy as np
@@ -327,15 +326,10 @@ class WindowDataset(Dataset[Sample]):
         raise OptionError(f"{type(self).__name__} has no ground truth to draw from.")
 
     def plot(self) -> Any:
-        """Draw a montage of the store as a matplotlib figure.
+        """Draw a montage as a matplotlib figure."""
+        from temporalpairs.report import plot
 
-        Raises:
-            OptionError: the dataset is in no table, or has no store or no montage.
-        """
-        if self.store is None:
-            raise OptionError(f"{type(self).__name__} has no store to draw.")
-        find_dataset = import_module("temporalpairs.datasets").find_dataset  # drawing is no business of this floor
-        return find_dataset(self.name).resolve("montage")(self.store)
+        return plot(self)
 
     def transformed(
         self, frames: Float[Tensor, "n *window c h w"], index: Int64[np.ndarray, "n"], epoch: int

@@ -164,6 +164,12 @@ class PairLoader(EpochLoader[Sample]):
 def interleave(batch: Tensor) -> Tensor:
     """Turn [B, T, …] into [B·T, …], the order of the reference code: first, second, first, second, and so on.
 
+    Example:
+        >>> import torch
+        >>> from temporalpairs.loaders import interleave
+        >>> interleave(torch.zeros(32, 2, 1, 64, 64)).shape
+        torch.Size([64, 1, 64, 64])
+
     Raises:
         OptionError: it is no tensor of two axes or more.
     """

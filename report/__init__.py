@@ -1,9 +1,10 @@
 """What people look at: pictures, statistics and pages of stores, datasets and runs.
 
 ```python
+from kittimasks import load_kitti_masks
 from temporalpairs.report import plot, save_figure
 
-save_figure(plot("kitti-masks.zarr"), "masks.pdf")
+save_figure(plot(load_kitti_masks("sample")), "masks.pdf")
 ```
 """
 

@@ -4,8 +4,8 @@
 from kittimasks import load_kitti_masks
 from slowvae import evaluate, train
 
-run = train(load_kitti_masks("sample"), "runs/sample", steps=500)
-evaluate(run).scores
+run = train(load_kitti_masks("sample"), "runs/sample", steps=20)
+evaluate(run, fraction=0.02).scores
 ```
 """
 

@@ -91,6 +91,16 @@ def objective(
 
     Raises:
         OptionError: the rows are not windows of that length, or ``entropies`` is unknown.
+
+    Example:
+        ```python
+        import torch
+        from slowvae import SlowVAE, objective
+
+        frames = torch.rand(8, 1, 64, 64).round()  # four pairs, one after the other
+        terms = objective(frames, *SlowVAE()(frames), beta=1.0, gamma=10.0, rate=6.0)
+        terms.total.backward()
+        ```
     """
     frames, latents = mu.shape
     if window < 2 or frames == 0 or frames % window:

@@ -15,7 +15,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from slowvae.data import describe_data
 from slowvae.device import settle_precision
@@ -31,6 +31,7 @@ from slowvae.model import SlowVAE, checked_network
 from slowvae.options import TrainOptions
 from slowvae.run_log import LOG, read_log
 from temporalpairs.errors import OptionError, RunError
+from temporalpairs.files import locked
 from temporalpairs.store.atomic import replace_file
 
 if TYPE_CHECKING:
@@ -235,18 +236,14 @@ class Run:
         Raises:
             RunError: one does.
         """
-        lock = FileLock(self.folder / ".lock", timeout=0)
-        with suppress(NotImplementedError):  # a file system without locks
+        with ExitStack() as held:
             try:
-                lock.acquire()
-            except Timeout as error:
+                held.enter_context(locked(self.folder / ".lock", timeout=0))
+            except Timeout:
                 raise RunError(
                     self.folder, "another process trains this run", "Wait for it, or choose another folder."
-                ) from error
-        try:
+                ) from None
             yield
-        finally:
-            lock.release()
 
 
 def describe_run(run: Run) -> str:

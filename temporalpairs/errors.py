@@ -277,6 +277,6 @@ class TrainingInterrupted(KeyboardInterrupt):
     """
 
     def __init__(self, folder: str | Path, step: int) -> None:
-        super().__init__(f"Interrupted at step {step:,}; go on from there with: temporal-pairs train --resume {folder}")
+        super().__init__(f"Interrupted at step {step:,}; resume with: temporal-pairs train --resume {folder}")
         self.folder = Path(folder)
         self.step = step

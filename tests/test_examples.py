@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import runpy
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from pkgutil import resolve_name
-from textwrap import dedent
 
 import pytest
 from launched import TORCHRUN, run
 
-import temporalpairs.loaders
 from temporalpairs.download.cache import HOME_VARIABLE
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
@@ -44,25 +40,6 @@ def test_a_plain_loop_resumes_in_another_process_as_if_it_had_not_stopped(
         said.append(capsys.readouterr().out)
     resumed, straight = said
     assert resumed == straight
-
-
-SHOWN = [
-    *(f"temporalpairs.loaders:{name}" for name in temporalpairs.loaders.__all__),
-    "temporalpairs.loaders.lightning:PairDataModule",
-    "kittimasks:Augmentation",
-]
-
-
-def test_examples_in_docstrings_run(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(HOME_VARIABLE, str(base / "home"))
-    ran = set()
-    for name in SHOWN:
-        if name.endswith("PairDataModule") and find_spec("pytorch_lightning") is None:
-            continue
-        for block in re.findall(r"```python\n(.*?)```", inspect.getdoc(resolve_name(name)) or "", re.DOTALL):
-            exec(compile(dedent(block), name, "exec"), {})
-            ran.add(name.partition(":")[2])
-    assert {"WindowDataset", "PairLoader", "ArrayDataset", "ArrayLoader", "Augmentation"} <= ran
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +18,6 @@ from kittimasks import load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites, render
 from natsprites.card import BUILT, attributes
 from natsprites.rendering.store import render_store
-from slowvae import Evaluation
-from temporalpairs import report
 from temporalpairs.errors import OptionError, WrongStoreError
 from temporalpairs.report import figures, plot, plot_pairs, plot_sequences, save_animation, save_figure, save_preview
 from temporalpairs.report.figures import clean, colored, fitted, spread
@@ -275,30 +271,6 @@ def test_text_is_cut_to_its_room_and_cleaned() -> None:
     assert [spread(n, 4) for n in (0, 2, 8)] == [[], [0, 1], [1, 3, 5, 7]]
 
 
-EXAMPLES = {
-    name: re.findall(r"```python\n(.*?)```", textwrap.dedent(getattr(report, name).__doc__ or ""), re.DOTALL)
-    for name in dir(report)
-    if name.startswith(("plot", "save"))
-}
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if re.search(r"train\(|save_", "".join(code)) else [])
-        for name, code in EXAMPLES.items()
-        if code
-    ],
-)
-def test_examples_run(name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TEMPORAL_PAIRS_HOME", str(home))
-    for code in EXAMPLES[name]:
-        if "evaluate(" in code and not hasattr(Evaluation, "codes"):
-            pytest.skip("this evaluation does not carry what pictures need")
-        exec(textwrap.dedent(code), {})

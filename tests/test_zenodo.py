@@ -117,7 +117,7 @@ def test_a_file_is_there_while_it_is_needed_and_gone_afterwards(
     assert [wait for wait in waits if wait] == []  # although every answer, good ones too, carries Retry-After: 59
     for request in server.requests:
         agent = request.headers["user-agent"]
-        assert re.fullmatch(rf"temporal-pairs/{version('temporal-pairs')} \(\+https://\S+; requests/[\d.]+\)", agent)
+        assert re.fullmatch(rf"temporal-pairs/{version('temporal-pairs')} \(requests/[\d.]+\)", agent)
         assert request.headers["accept-encoding"] == "identity"
 
 

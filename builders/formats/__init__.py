@@ -94,9 +94,10 @@ def open_annotations(
 
     Example:
         ```python
+        from kittimasks.loading import SAMPLE_FOLDER  # text files in the format of KITTI MOTS
         from temporalpairs.builders import open_annotations
 
-        annotations = open_annotations("instances_txt")
+        annotations = open_annotations(SAMPLE_FOLDER)
         print(annotations.reader, len(annotations.videos), annotations.categories)
         tracks = annotations.videos[0].read().tracks
         ```

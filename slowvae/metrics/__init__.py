@@ -1,8 +1,11 @@
 """Metrics of disentanglement, each scored as its reference scores it.
 
 ```python
+import numpy as np
 from slowvae.metrics import mcc
 
+factors = np.random.RandomState(0).normal(size=(500, 3))
+codes = factors[:, ::-1] ** 3  # each factor in a code of its own
 mcc(codes, factors).scores()  # {"mcc_spearman": …}
 ```
 
