@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as AbstractSequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
@@ -21,7 +21,7 @@ from temporalpairs.store import Store, read_attributes, read_store
 if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import WindowDataset
 
-    Data = Store | WindowDataset | str | Path
+    Data: TypeAlias = Store | WindowDataset | str | Path
 
 _MASK = ("y", "x", "area")
 _NIGHT = (29, 35, 48)  # the ground that circles are drawn on
