@@ -39,7 +39,7 @@ lowest:  ## run the tests of stores, loading and commands with the lowest versio
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --requirement $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	$(LOWEST)/bin/pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist worksteal \
-	  tests/test_store.py tests/test_loading.py tests/test_natural_sprites_loading.py tests/test_cli_stores.py
+	  tests/test_store.py tests/test_loading.py tests/test_cli_stores.py
 
 lint: $(READY) types  ## check style and types
 	$(BIN)/ruff check .
