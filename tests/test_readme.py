@@ -61,6 +61,7 @@ def test_the_python_examples_run(project: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_commands_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands = re.findall(r"^temporal-pairs (?!demo)(.*)$", README, re.MULTILINE)  # the demo has a test of its own
     assert {command.split()[0] for command in commands} >= {"build", "train", "evaluate", "preview", "export", "info"}

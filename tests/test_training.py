@@ -241,6 +241,7 @@ def test_wrong_arguments_give_no_foreign_error(
     def enough(*_: object, **__: object) -> NoReturn:
         raise OptionError("The arguments are as they should be.")
 
+    monkeypatch.chdir(tmp_path)  # "x" is a folder
     monkeypatch.setattr(Training, "go", enough)
     monkeypatch.setattr("slowvae.evaluation.draw_codes", enough)
     monkeypatch.setattr(Run, "save_config", lambda self: None)
