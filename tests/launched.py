@@ -26,7 +26,7 @@ def environment(base: Path, **more: str) -> dict[str, str]:
 def run(command: Iterable[str | Path], base: Path, **more: str) -> str:
     """Run a program and return what it printed; fail with all that it said where it fails."""
     done = subprocess.run(
-        [str(part) for part in command], env=environment(base, **more), capture_output=True, text=True, timeout=100
+        [str(part) for part in command], env=environment(base, **more), capture_output=True, text=True, timeout=280
     )
     if done.returncode:
         pytest.fail(f"{done.args} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
