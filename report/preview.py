@@ -22,7 +22,7 @@ def plot(thing: Data | Run) -> Figure:
     """Draw a store, a dataset or a run.
 
     Args:
-        thing: a store or its path, drawn as the table of datasets says; a dataset, likewise; or a run or its folder,
+        thing: a store, its path or a dataset, drawn as the table of datasets says; or a run or its folder,
             for its losses.
 
     Raises:

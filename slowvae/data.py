@@ -9,23 +9,20 @@ from typing import Any
 
 from temporalpairs.datasets import find_dataset
 from temporalpairs.errors import OptionError, RunError, SourceMissingError, StoreNotFoundError
+from temporalpairs.loaders.arrays import as_dataset
 from temporalpairs.loaders.dataset import WindowDataset
 
 
 def checked_dataset(dataset: Any) -> WindowDataset:
-    """Return a dataset that the caller gave.
+    """Return a dataset that the caller gave, also where it is torch's `Subset` of one.
 
     Raises:
         OptionError: it is no dataset of windows, or its samples hold more than a window.
     """
-    if not isinstance(dataset, WindowDataset):
-        raise OptionError(
-            f"dataset={dataset!r:.80}: give a dataset of windows, as its load function returns it, not its "
-            "name and not a loader of it."
-        )
-    if len(getattr(dataset.source, "sample_shape", range(4))) != 4:
+    found = as_dataset(dataset, WindowDataset)
+    if len(found.source.sample_shape) != 4:
         raise OptionError("The dataset has negatives, of which this model makes no use; load it with negatives=0.")
-    return dataset
+    return found
 
 
 def describe_data(dataset: WindowDataset) -> dict[str, Any]:

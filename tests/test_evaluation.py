@@ -240,7 +240,7 @@ def test_wrong_words_get_clear_errors(masks: Run, store: Path, tmp_path: Path) -
         ({"seed": 0.5}, "seed=0.5"),
         ({"device": "tpu"}, "device='tpu' cannot be used here"),
         ({"network": SlowVAE}, "give a network"),
-        ({"dataset": "sample"}, "give a dataset of windows"),
+        ({"dataset": "sample"}, "give what the load functions return"),
         ({"dataset": load_kitti_masks(source=store), "source": store}, "Both a dataset and source="),
     ):
         with pytest.raises(OptionError, match=says):

@@ -203,9 +203,9 @@ def test_what_does_not_fit_is_said_before_writing(
     with pytest.raises(OptionError, match=r"frames have shape \[3, 16, 16\]"):
         train(small, out, steps=1, **FEW)
     for wrong in ("sample", DataLoader(masks), None):
-        with pytest.raises(OptionError, match="give a dataset of windows"):
+        with pytest.raises(OptionError, match="give what the load functions return"):
             train(wrong, out, steps=1, **FEW)  # type: ignore[arg-type]
-        with pytest.raises(OptionError, match="give a dataset of windows"):
+        with pytest.raises(OptionError, match="give what the load functions return"):
             train_seeds(wrong, out, [1], steps=1, **FEW)  # type: ignore[arg-type]
     for nowhere in (None, 3):
         with pytest.raises(OptionError, match="is no folder"):
@@ -232,6 +232,13 @@ WRONG = [
     2**70,
     int,
 ]
+
+
+def test_a_part_of_a_dataset_trains(masks: KittiMasks, tmp_path: Path) -> None:
+    chosen = list(range(0, len(masks), 2))
+    part = train(torch.utils.data.Subset(masks, chosen), tmp_path / "part", steps=4, **FEW)  # type: ignore[arg-type]
+    same = train(masks.subset(chosen), tmp_path / "same", steps=4, **FEW)
+    assert all(torch.equal(value, weights(same)[name]) for name, value in weights(part).items())
 
 
 @pytest.mark.parametrize("act", [train, train_seeds, resume, evaluate])

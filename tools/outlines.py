@@ -115,7 +115,7 @@ def fill(polygon: Polygon, height: int, width: int) -> Bool[np.ndarray, "height 
     Args:
         polygon: the corners, none of them beyond the image.
         height: of the image in pixels.
-        width: likewise.
+        width: columns of the image in pixels.
 
     Returns:
         The image of the polygon.
