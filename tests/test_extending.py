@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from temporalpairs.builders import formats, open_annotations
+from temporalpairs.builders import build_natural_sprites, formats, open_annotations
 from temporalpairs.errors import RawDataError
 from temporalpairs.store import read_store
 
@@ -70,6 +70,20 @@ def test_kitti_masks_are_built_of_palette_images(reader: Path) -> None:
     assert sequences.frames is not None
     shown = np.unpackbits(sequences.frames[sequences.start[first] : sequences.start[first] + 6], axis=1)
     assert np.array_equal(shown.reshape(6, 64, 64), [labels[:, :64] == 1 for labels in frames])
+
+
+def test_natural_sprites_are_built_of_palette_images(reader: Path) -> None:
+    paint(reader / "bear")
+    formats.READERS["palette-png"] = "palette_png"
+    store = read_store(build_natural_sprites("factors.zarr", reader))
+    assert store.attributes["reader"] == "palette-png"
+    sequences = store.sequences
+    whole = (sequences.crop == 0) & (sequences.track == 1)
+    (start,), (length,) = sequences.start[:-1][whole], sequences.lengths[whole]
+    y, x, area = sequences.factors[start : start + length].T
+    assert y == pytest.approx(24.5)  # rows 10 … 39
+    assert x == pytest.approx(14.5 + 4 * np.arange(6))
+    assert area == pytest.approx(30 * 30)
 
 
 def test_the_reader_takes_what_is_its_own_and_names_what_is_wrong(reader: Path) -> None:

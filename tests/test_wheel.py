@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 MAPPED = ("builders", "loaders", "report", "cli")  # folders that install inside temporalpairs
@@ -51,7 +52,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
     # Through the sdist, as a release is made: a wheel built in place would take up leftovers in build/.
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)
+    with FileLock(tmp_path_factory.getbasetemp().parent / "wheel.lock"):  # two builds would share temporary folders
+        subprocess.run(command, check=True, capture_output=True)
     return next(out.glob("*.whl"))
 
 

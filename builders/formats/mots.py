@@ -373,6 +373,7 @@ def _join_regions(
     """Join the ignore regions of a frame that have one id to one mask, their union."""
     rows = np.flatnonzero(numbers[:, 2] == _IGNORE)
     _, group = np.unique(numbers[rows, :2], axis=0, return_inverse=True)
+    group = group.ravel()  # NumPy 2.0 gives it a second axis
     if not np.any(np.bincount(group) > 1):
         return numbers, counts, offsets
     masks = [
