@@ -130,7 +130,8 @@ def numbered_pngs(folder: Path) -> list[tuple[int, Path]]:
     if not prefixes:
         raise RawDataError(folder, "there is no numbered PNG in this folder", "images such as 000000.png")
     prefix = prefixes.most_common(1)[0][0]
-    warn_of_left_out(folder, [file for file in listed if file not in images and file.name.lower() != LABELS])
+    others = [file for file in listed if file.suffix.lower() != ".png" and file.name.lower() != LABELS]
+    warn_of_left_out(folder, others)
     numbered = []
     for file, match in zip(images, matches, strict=True):
         if match is None or match[1] != prefix or len(match[2].lstrip("0")) > _DIGITS:
