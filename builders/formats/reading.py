@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import re
 import struct
 import warnings
+import zlib
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 
     from jaxtyping import UInt
 
+HEAD = 65_536  # bytes of a file that tell its format
 LABELS = "labels.txt"  # names of the classes, which CVAT writes beside the images
 
+_GZIP = b"\x1f\x8b"  # magic number of gzip (RFC 1952, section 2.3.1)
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk: no content, its name, its checksum
 # What Pillow's decoder raises.
@@ -53,21 +57,34 @@ def child(folder: Path, name: str) -> Path | None:
 
 
 def read_file(path: Path, root: Path) -> tuple[bytes, SourceFile]:
-    """Read a file's bytes and describe them for the store.
+    """Read a file's bytes, decompressed where they are gzip's, and describe the file for the store.
 
     Args:
         path: the file.
         root: a folder above it, which its name in the store is relative to.
 
     Raises:
-        RawDataError: the file cannot be read.
+        RawDataError: the file cannot be read or decompressed.
     """
     try:
-        data = path.read_bytes()
+        written = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
-    name = path.relative_to(root).as_posix()
-    return data, SourceFile(name, len(data), hashlib.sha256(data).hexdigest())
+    source = SourceFile(path.relative_to(root).as_posix(), len(written), hashlib.sha256(written).hexdigest())
+    try:
+        return gzip.decompress(written) if written.startswith(_GZIP) else written, source
+    except (OSError, EOFError, zlib.error) as error:
+        raise RawDataError(path, f"cannot be decompressed ({error})", "a whole file, plain or gzip") from error
+
+
+def read_head(path: Path) -> bytes | None:
+    """Return a file's first bytes, decompressed, or None where it cannot be read: reading all of it says why."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD) if head.startswith(_GZIP) else head
+    except (OSError, zlib.error):
+        return None
 
 
 def read_label_images(
