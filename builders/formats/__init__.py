@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from temporalpairs.tracks import VideoTracks
 
 READERS: dict[str, str] = {
+    "vos": "temporalpairs.builders.formats.vos",
     "mots": "temporalpairs.builders.formats.mots",
     "youtube-vis": "temporalpairs.builders.formats.youtube_vis",
 }
