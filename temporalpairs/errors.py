@@ -50,7 +50,11 @@ class RawDataError(TemporalPairsError):
         remedy = remedy or "Mend the file or fetch it again from its publisher."
         super().__init__(f"{where}: {found}.\n  Expected {expected}. {remedy}")
         self.path = Path(path)
-        self.place = place
+        self.found, self.expected, self.place, self.remedy = found, expected, place, remedy
+
+    def at(self, path: Path) -> RawDataError:
+        """Return the same error of another path, where the file is a copy of the one that the user knows."""
+        return RawDataError(path, self.found, self.expected, place=self.place, remedy=self.remedy)
 
 
 class MaskFormatError(TemporalPairsError, ValueError):

@@ -80,6 +80,7 @@ class VideoTracks:
             ``first_frame``, ``first_frame + frame_step`` and so on.
         first_frame: number of the first of them.
         frame_step: by how much the numbers of neighboring annotated frames differ; 5 where every fifth is annotated.
+        interval: seconds between neighboring annotated frames; None where the source does not tell.
         open_end: whether more frames without any mask may follow, because the source does not tell (MOTS text).
         path: the file or folder that the video was read from, for the text of errors.
     """
@@ -90,6 +91,7 @@ class VideoTracks:
     length: int
     first_frame: int = 0
     frame_step: int = 1
+    interval: float | None = None
     open_end: bool = False
     path: Path | None = None
 

@@ -5,8 +5,10 @@ A video is a list of label images here: uint16 [height, width], 0 background, ot
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,6 +20,7 @@ Video = Sequence[np.ndarray]
 
 SHARED = Path(__file__).parents[2] / "shared"
 REAL_TEXT = SHARED / "data" / "kitti_mots" / "instances_txt"
+REAL_VOS = SHARED / "data" / "vos"
 REAL_DIGESTS = SHARED / "reference" / "kitti_masks_digests.npz"
 REAL_RESULT = SHARED / "reference" / "kitti_masks_0000-0016.npz"
 ABSENT = f"the real annotations are not at {SHARED}"
@@ -94,6 +97,45 @@ def write_challenge(folder: Path, video: Video) -> Path:
     height, width = video[0].shape
     write_seqinfo(folder, length=len(video), height=height, width=width)
     return folder
+
+
+def write_vos(folder: Path, video: Video, *, step: int = 1, name: str = "{:05d}.png", mode: str = "P") -> Path:
+    """Write a video as a mask folder: palette, 8-bit ("L") or 16-bit ("I;16") index images."""
+    folder.mkdir(parents=True)
+    for frame, labels in enumerate(video):
+        image = Image.fromarray(labels.astype(np.uint16 if mode == "I;16" else np.uint8))
+        if mode == "P":
+            image.putpalette([31 * i % 256 for i in range(768)])
+        image.save(folder / name.format(step * frame), compress_level=1)
+    return folder
+
+
+def write_meta(path: Path, videos: Mapping[str, Mapping[int, str]]) -> Path:
+    """Write a meta.json of YouTube-VOS: the category of each object of each video."""
+    content = {
+        name: {"objects": {str(track): {"category": category, "frames": ["00000"]} for track, category in ids.items()}}
+        for name, ids in videos.items()
+    }
+    path.write_text(json.dumps({"videos": content}), encoding="ascii")
+    return path
+
+
+def write_youtube_vis(path: Path, videos: Mapping[str, Video]) -> Path:
+    """Write videos in the schema of YouTube-VIS, an annotation an object."""
+    content: dict[str, list[Any]] = {"videos": [], "categories": [{"id": 1, "name": "object"}], "annotations": []}
+    for number, (name, video) in enumerate(videos.items(), 1):
+        height, width = video[0].shape
+        files = [f"{name}/{5 * frame:05d}.jpg" for frame in range(len(video))]
+        size = {"height": height, "width": width}
+        content["videos"].append({"id": number, **size, "length": len(video), "file_names": files})
+        for track in np.unique(np.concatenate([np.unique(labels) for labels in video])).tolist():
+            if track:
+                masks = [labels == track for labels in video]
+                entries = [{"size": [height, width], "counts": encode(m)} if m.any() else None for m in masks]
+                ids = {"id": len(content["annotations"]) + 1, "video_id": number, "category_id": 1}
+                content["annotations"].append({**ids, **size, "segmentations": entries})
+    path.write_text(json.dumps(content), encoding="ascii")
+    return path
 
 
 def annotated_part(video: Video) -> Video:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
-import threading
 import types
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -102,24 +99,3 @@ def test_what_no_reader_takes_is_refused_with_what_they_take(tmp_path: Path) -> 
             open_annotations(path)
         assert "instances_txt/0000.txt" in str(caught.value)
         assert "0000.toy" in str(caught.value)
-
-
-def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "instances.zip", "w") as archive:
-        archive.writestr("0000.txt", "")
-    with pytest.raises(RawDataError, match="Unpack it first"):
-        open_annotations(tmp_path / "instances.zip")
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_is_read_once_by_the_reader_that_is_named(tmp_path: Path) -> None:
-    data = write_text(tmp_path / "0000.txt", [LABELS] * 2).read_bytes()
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    with pytest.raises(OptionError, match=r"is a pipe, which is read only once\. Name its format: reader=mots or toy"):
-        open_annotations(pipe)
-    (video,) = open_annotations(pipe, "mots").videos
-    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
-    writer.start()
-    assert len(video.read().tracks) == 2
-    writer.join()

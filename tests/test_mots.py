@@ -804,7 +804,7 @@ def test_compressed_text_is_read_as_plain_text_is(tmp_path, name):
     )
     path.write_bytes(gzip.compress(data)[:-9])
     if "KITTI" not in name:  # whose content alone says that it is a video
-        refuse(path, "cannot be decompressed", "text, or text compressed by gzip")
+        refuse(path, "cannot be decompressed", "a whole file, plain or gzip")
 
 
 def test_images_numbered_in_steps_are_neighbors(tmp_path):

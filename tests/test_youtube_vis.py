@@ -547,7 +547,7 @@ def test_a_file_whose_annotations_are_withheld_is_told_apart(tmp_path):
 NOT_JSON = {
     "nothing": (b"", r"line 1, column 1: .*truncated"),
     "words": (b"not json", r"line 1, column \d: .*invalid character"),
-    "damaged gzip": (b"\x1f\x8b\x08\x00", r"cannot be read"),
+    "damaged gzip": (b"\x1f\x8b\x08\x00", r"cannot be decompressed"),
     "two objects": (b'{"videos": [], "categories": [], "annotations": []} {}', r"column 5\d: .*trailing characters"),
     "many brackets": (b'{"videos": ' + b"[" * 100_000, "video at index 0 of videos"),
     "deep lists": (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "as JSON"),

@@ -12,13 +12,15 @@ Both recipes, the command line, provenance and error texts follow from the regis
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from temporalpairs.builders.formats.opening import Place, UnpackedVideo, find_places
+from temporalpairs.builders.formats.reading import entries
 from temporalpairs.errors import OptionError, RawDataError
 
 if TYPE_CHECKING:
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
     from temporalpairs.tracks import VideoTracks
 
 READERS: dict[str, str] = {
+    "vos": "temporalpairs.builders.formats.vos",
     "mots": "temporalpairs.builders.formats.mots",
     "youtube-vis": "temporalpairs.builders.formats.youtube_vis",
 }
 """Name of each raw format → module of its reader. `open_annotations` tries them in this order."""
+
+_NAMED = 5  # members of an archive that an error names
 
 
 class Video(Protocol):
@@ -83,8 +88,9 @@ def open_annotations(
     """Open raw annotations: find the videos at one path or several, without reading their masks.
 
     Args:
-        paths: one path of annotations or several of one format, in the order in which their videos enter a store.
-            Annotations that are open already are returned as they are.
+        paths: one path of annotations or several of one format, in the order in which their videos enter a store: a
+            file, plain or gzip, a folder, a ZIP archive or one of its members (``"train.zip/train/Annotations"``), or
+            ``"-"`` for standard input. Annotations that are open already are returned as they are.
         reader: name of the raw format, one of `READERS`; by default it is recognized from what lies at the paths.
 
     Raises:
@@ -106,18 +112,21 @@ def open_annotations(
         if reader is not None:
             raise OptionError(f"reader={reader!r}: the annotations are open already. Leave it out.")
         return paths
-    listed = _listed(paths)
-    for path in listed:
-        if not path.exists():
-            raise RawDataError(path, "there is nothing here", "annotations", remedy="Check the path.")
+    places = find_places(_listed(paths))
     if reader is None:
-        found = {path: _recognize(path) for path in listed}
+        found = {place: _recognize(place) for place in places}
         if len(set(found.values())) > 1:
-            told = ", ".join(f"{path} is {name}" for path, name in found.items())
+            told = ", ".join(f"{place.given} is {name}" for place, name in found.items())
             raise OptionError(f"The annotations are of different formats ({told}). Build one store of each format.")
-        reader = found[listed[0]]
-    annotations: Annotations = _module(reader).open(listed)
-    return replace(annotations, reader=reader)
+        reader = found[places[0]]
+    else:
+        for place in places:
+            _find(place, [reader])
+    with ExitStack() as named:
+        for place in places:
+            named.enter_context(place.known_by())
+        annotations: Annotations = _module(reader).open([place.path for place in places])
+    return replace(annotations, videos=_kept(annotations.videos, places), reader=reader)
 
 
 def _listed(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -136,12 +145,36 @@ def _module(reader: str) -> ModuleType:
     return import_module(READERS[reader])
 
 
-def _recognize(path: Path) -> str:
-    if not (path.is_file() or path.is_dir()):
-        raise OptionError(f"{path} is a pipe, which is read only once. Name its format: reader={' or '.join(READERS)}.")
-    for name in READERS:
-        if _module(name).looks_like(path):
+def _find(place: Place, readers: Iterable[str]) -> str | None:
+    """Find what a reader recognizes, at a place or in the only entry of its folder, and return the reader's name."""
+    path = place.path
+    while True:
+        for name in readers:
+            if _module(name).looks_like(path):
+                place.path = path
+                return name
+        inside = entries(path) if path.is_dir() else []
+        if len(inside) != 1:
+            return None
+        path = inside[0]
+
+
+def _recognize(place: Place) -> str:
+    with place.known_by():
+        name = _find(place, READERS)
+        if name is not None:
             return name
-    layouts = "\n".join(f"  {name}:\n{_module(name).LAYOUTS}" for name in READERS)
-    remedy = "Unpack it first." if zipfile.is_zipfile(path) else "Check the path, or name a reader."
-    raise RawDataError(path, "no reader recognizes what lies here", f"one of\n{layouts}\n ", remedy=remedy)
+        layouts = "\n".join(f"  {name}:\n{_module(name).LAYOUTS}" for name in READERS)
+        remedy = "Check the path, or name a reader."
+        if place.is_temporary and place.path.is_dir():
+            names = ", ".join(entry.name for entry in entries(place.path)[:_NAMED])
+            remedy = f"Name one of its members, such as {names}: {place.given}/NAME."
+        raise RawDataError(place.path, "no reader recognizes what lies here", f"one of\n{layouts}\n ", remedy=remedy)
+
+
+def _kept(videos: Iterable[Video], places: list[Place]) -> tuple[Video, ...]:
+    """Let temporary folders live as long as the videos that are read from them."""
+    for place in places:
+        if place.is_temporary:
+            videos = [UnpackedVideo(video, place) for video in videos]
+    return tuple(videos)

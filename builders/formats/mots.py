@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import codecs
 import configparser
-import gzip
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from temporalpairs.builders.formats.reading import (
     first_numbered_png,
     join_videos,
     read_file,
+    read_head,
     read_label_images,
     warn_of_left_out,
 )
@@ -68,8 +67,6 @@ _VIDEO_NAME = re.compile(r"[0-9]+|MOTS20-.*", re.IGNORECASE)  # text of this nam
 _NUMBER = re.compile(rb"0*[0-9]{1,%d}" % _DIGITS)
 _SCORE = re.compile(rb"[-+.0-9eE]+")
 _FIRST_LINE = re.compile(rb"\s*([0-9]+\s+){3}([-+.0-9eE]+\s+)?([0-9]+\s+){2}\S")
-_HEAD_BYTES = 65_536  # of a text, which tell whether it is of this format
-_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ class TextVideo:
             RawDataError: the file is missing, malformed or contradicts itself; the text names the line.
         """
         data, source = read_file(self.path, self.root)
-        numbers, strings, lines = self._parse(_plain_text(self.path, data))
+        numbers, strings, lines = self._parse(data.removeprefix(codecs.BOM_UTF8))
         first = min(self.first_frame, int(numbers[:, 0].min(initial=self.first_frame)))
         self._check(numbers, lines, first)
         ends = np.cumsum([0, *map(len, strings)])
@@ -336,35 +333,13 @@ def _text_name(path: Path) -> str | None:
 
 
 def _is_mots(text: Path) -> bool:
-    return _FIRST_LINE.match(_head(text)) is not None
+    return _FIRST_LINE.match((read_head(text) or b"").removeprefix(codecs.BOM_UTF8)) is not None
 
 
 def _is_other_image(path: Path) -> bool:
     """Tell whether a file is an image of another kind than instance PNGs; of a damaged one this is not known."""
-    head = _head(path)
+    head = read_head(path) or b""
     return head.startswith(b"\x89PNG\r\n\x1a\n") and head[24:26] != b"\x10\0"  # 16 bits, grayscale
-
-
-def _head(path: Path) -> bytes:
-    """Return a file's first bytes, decompressed, or none where it cannot be read: reading all of it says why."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-        if head.startswith(_GZIP):
-            with gzip.open(path) as file:
-                head = file.read(_HEAD_BYTES)
-    except (OSError, EOFError, zlib.error):
-        return b""
-    return head.removeprefix(codecs.BOM_UTF8)
-
-
-def _plain_text(path: Path, data: bytes) -> bytes:
-    if data.startswith(_GZIP):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise RawDataError(path, f"cannot be decompressed ({error})", "text, or text compressed by gzip") from error
-    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def _join_regions(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import math
 import re
 import struct
 import warnings
+import zlib
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -24,8 +27,10 @@ if TYPE_CHECKING:
 
     from jaxtyping import UInt
 
+HEAD = 65_536  # bytes of a file that tell its format
 LABELS = "labels.txt"  # names of the classes, which CVAT writes beside the images
 
+_GZIP = b"\x1f\x8b"  # magic number of gzip (RFC 1952, section 2.3.1)
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk: no content, its name, its checksum
 # What Pillow's decoder raises.
@@ -53,21 +58,34 @@ def child(folder: Path, name: str) -> Path | None:
 
 
 def read_file(path: Path, root: Path) -> tuple[bytes, SourceFile]:
-    """Read a file's bytes and describe them for the store.
+    """Read a file's bytes, decompressed where they are gzip's, and describe the file for the store.
 
     Args:
         path: the file.
         root: a folder above it, which its name in the store is relative to.
 
     Raises:
-        RawDataError: the file cannot be read.
+        RawDataError: the file cannot be read or decompressed.
     """
     try:
-        data = path.read_bytes()
+        written = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
-    name = path.relative_to(root).as_posix()
-    return data, SourceFile(name, len(data), hashlib.sha256(data).hexdigest())
+    source = SourceFile(path.relative_to(root).as_posix(), len(written), hashlib.sha256(written).hexdigest())
+    try:
+        return gzip.decompress(written) if written.startswith(_GZIP) else written, source
+    except (OSError, EOFError, zlib.error) as error:
+        raise RawDataError(path, f"cannot be decompressed ({error})", "a whole file, plain or gzip") from error
+
+
+def read_head(path: Path) -> bytes | None:
+    """Return a file's first bytes, decompressed, or None where it cannot be read: reading all of it says why."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD) if head.startswith(_GZIP) else head
+    except (OSError, zlib.error):
+        return None
 
 
 def read_label_images(
@@ -76,6 +94,8 @@ def read_label_images(
     root: Path,
     decode: Callable[[Path, bytes], UInt[np.ndarray, "height width"]],
     category_of: Callable[[int], int],
+    *,
+    rate: float | None = None,
 ) -> VideoTracks:
     """Read a video that is a folder of numbered PNGs, whose pixels hold the id of their object or 0 for background.
 
@@ -87,11 +107,13 @@ def read_label_images(
         root: a folder above it, which the names of files in the store are relative to.
         decode: turns a file's path, for the text of errors, and its bytes into ids; `decode_png` helps.
         category_of: gives the category id of an object's id.
+        rate: frame numbers a second, where they are known.
 
     Raises:
         RawDataError: an image is missing or cannot be decoded, or its name is no frame number.
     """
-    files = numbered_pngs(folder)
+    files = dict(numbered_pngs(folder))
+    frames, step, length = frame_grid(folder, files)
     sources: list[SourceFile] = []
 
     def labels(path: Path) -> UInt[np.ndarray, "height width"]:
@@ -99,20 +121,46 @@ def read_label_images(
         sources.append(source)
         return decode(path, data)
 
-    tracks = tracks_of_labels(name, ((frame, labels(path)) for frame, path in files), category_of)
-    frames = [frame for frame, _ in files]
-    steps = {after - before for before, after in pairwise(frames)}
-    step = steps.pop() if len(steps) == 1 and len(frames) > 2 else 1  # between two images, some may as well be missing
+    tracks = tracks_of_labels(name, ((frame, labels(files[frame])) for frame in frames), category_of)
+    return VideoTracks(
+        name, tracks, tuple(sources), length, frames[0], step, interval=rate and step / rate, path=folder
+    )  # fmt: skip
+
+
+def frame_grid(folder: Path, numbers: Iterable[int]) -> tuple[list[int], int, int]:
+    """Work out in which steps the images of a video are numbered.
+
+    Of two images, other images may be missing in between: they are taken for numbered one by one. Images that are
+    missing, and images that lie between the steps and are left out, are warned of.
+
+    Args:
+        folder: the images' folder, for the text of warnings.
+        numbers: of the images.
+
+    Returns:
+        The numbers that lie on the grid, ascending, the step from one to the next, and how many there would be if none
+        were missing.
+    """
+    frames = sorted(numbers)
+    steps = Counter(after - before for before, after in pairwise(frames))
+    step = math.gcd(*steps) if len(frames) > 2 else 1
+    if step not in steps and len(frames) > 2:  # no common step: the most frequent one, and what fits it
+        step = steps.most_common(1)[0][0]
+        phase = Counter(frame % step for frame in frames).most_common(1)[0][0]
+        between = [frame for frame in frames if frame % step != phase]
+        frames = [frame for frame in frames if frame % step == phase]
+        _warn(
+            f"{printable(folder)}: left out the images of {len(between)} frames between the others, which are numbered "
+            f"in steps of {step}; the first is {between[0]}."
+        )
     length = (frames[-1] - frames[0]) // step + 1
     if length > len(frames):
-        hole = next(before for before, after in pairwise(frames) if after - before > 1)
-        warnings.warn(
+        hole = next(before for before, after in pairwise(frames) if after - before > step)
+        _warn(
             f"{printable(folder)}: {length - len(frames)} of the frames {frames[0]} … {frames[-1]} have no image, "
-            f"the first is {hole + 1:06d}.png; sequences are cut there.",
-            DatasetWarning,
-            stacklevel=2,
+            f"the first is {hole + step:06d}.png; sequences are cut there."
         )
-    return VideoTracks(name, tracks, tuple(sources), length, first_frame=frames[0], frame_step=step, path=folder)
+    return frames, step, length
 
 
 def numbered_pngs(folder: Path) -> list[tuple[int, Path]]:
@@ -188,8 +236,11 @@ def warn_of_left_out(folder: Path, left_out: Sequence[Path]) -> None:
     if left_out:
         names = ", ".join(repr(str(entry.relative_to(folder))) for entry in left_out[:_NAMED])
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-        text = f"{printable(folder)}: left out {names}{more}. If they hold annotations, give their paths too."
-        warnings.warn(text, DatasetWarning, stacklevel=2)
+        _warn(f"{printable(folder)}: left out {names}{more}. If they hold annotations, give their paths too.")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, DatasetWarning, stacklevel=3)
 
 
 def join_videos(paths: Sequence[Path], groups: Iterable[Sequence[Any]]) -> tuple[Any, ...]:

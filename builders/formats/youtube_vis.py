@@ -7,13 +7,10 @@ OVIS (http://songbai.site/ovis); masks as in COCO (https://cocodataset.org/#form
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
 import re
 import unicodedata
 import warnings
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,14 +21,17 @@ from jaxtyping import Int64, UInt32
 from msgspec import Meta
 
 from temporalpairs.builders.formats import Annotations
+from temporalpairs.builders.formats.reading import read_file, read_head
 from temporalpairs.errors import DatasetWarning, MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.runlength_kernels import MAX_PIXELS
-from temporalpairs.tracks import MaskTrack, SourceFile, VideoTracks
+from temporalpairs.tracks import MaskTrack, VideoTracks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from temporalpairs.tracks import SourceFile
 
 LAYOUTS = "    train.json, train.json.gz   the YouTube-VIS schema: YouTube-VIS 2019 and 2021, OVIS"
 LICENSE = "that of the annotations; YouTube-VIS: CC BY 4.0"
@@ -44,8 +44,6 @@ CITATION = """\
 }
 """
 
-_HEAD = 65_536  # bytes read to recognize the format
-_GZIP = b"\x1f\x8b"  # magic number of gzip (RFC 1952, section 2.3.1)
 _PLAIN = b"0123456789, \t\r\n"  # characters of whole numbers in a JSON list
 _POINTS = 3  # a polygon has at least
 
@@ -120,12 +118,8 @@ def looks_like(path: Path) -> bool:
     """Whether a file, gzipped or not, is in the YouTube-VIS schema, from its first bytes."""
     if not path.is_file():
         return False
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-        if head.startswith(_GZIP):
-            head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, _HEAD)
-    except (OSError, zlib.error):
+    head = read_head(path)
+    if head is None:
         return ".json" in path.suffixes  # `open` says what is wrong with it
     text = head.decode(json.detect_encoding(head), "replace")
     return re.match(r'\s*\{\s*"(info|licenses|videos|categories|annotations)"\s*:', text) is not None
@@ -324,12 +318,7 @@ def _labels(paths: Sequence[Path]) -> list[str]:
 
 def _load(path: Path) -> tuple[_Content, SourceFile]:
     """Read a file and check its structure; the content of masks stays text."""
-    try:
-        written = path.read_bytes()
-        data = gzip.decompress(written) if written.startswith(_GZIP) else written
-    except (OSError, EOFError, zlib.error) as error:
-        found = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-        raise RawDataError(path, found, "a readable file", remedy="Check the path and its permissions.") from error
+    data, source = read_file(path, path.parent)
     try:
         encoding = json.detect_encoding(data)
         if encoding != "utf-8":  # UTF-16, or a byte order mark
@@ -341,7 +330,7 @@ def _load(path: Path) -> tuple[_Content, SourceFile]:
         raise _malformed(path, data, error) from error
     if content.annotations is None:
         raise RawDataError(path, "annotations is null", "a list of annotations", remedy=_NO_ANNOTATIONS)
-    return content, SourceFile(path.name, len(written), hashlib.sha256(written).hexdigest())
+    return content, source
 
 
 def _parse(data: bytes) -> _Content:
