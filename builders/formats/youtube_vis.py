@@ -93,7 +93,9 @@ class _Category(msgspec.Struct):
     name: str
 
 
-class _Annotation(msgspec.Struct):
+class Annotation(msgspec.Struct):
+    """An object of a video: a mask or null for each frame."""
+
     id: Natural
     video_id: Int
     category_id: Int
@@ -105,7 +107,7 @@ class _Annotation(msgspec.Struct):
 class _Content(msgspec.Struct):
     videos: list[_Video]
     categories: list[_Category]
-    annotations: list[_Annotation] | None
+    annotations: list[Annotation] | None
 
 
 def looks_like(path: Path) -> bool:
@@ -189,7 +191,7 @@ class AnnotatedVideo:
     length: int
     height: int
     width: int
-    annotations: tuple[_Annotation, ...]
+    annotations: tuple[Annotation, ...]
 
     def read(self) -> VideoTracks:
         """Parse and check the masks of all objects; an object without any mask is a track too.
@@ -210,7 +212,7 @@ class AnnotatedVideo:
             )
         return VideoTracks(self.name, tracks, (self.source,), self.length)
 
-    def _track(self, annotation: _Annotation, dropped: list[str]) -> MaskTrack:
+    def _track(self, annotation: Annotation, dropped: list[str]) -> MaskTrack:
         frames: list[int] = []
         masks: list[bytes | np.ndarray] = []  # their runs, as text where that is a plain JSON list
         for frame, entry in enumerate(annotation.segmentations):
@@ -248,7 +250,7 @@ class AnnotatedVideo:
             length=len(annotation.segmentations),
         )
 
-    def _malformed(self, annotation: _Annotation, frame: int, found: str) -> RawDataError:
+    def _malformed(self, annotation: Annotation, frame: int, found: str) -> RawDataError:
         expected = f"a mask of {self.height} × {self.width} pixels, {MASK}"
         return RawDataError(self.path, found, expected, place=f"annotation {int(annotation.id)}, frame {frame}")
 
@@ -333,7 +335,7 @@ def _videos(path: Path, source: SourceFile, content: _Content, label: str) -> li
     """Assign annotations to videos, and check that all ids exist, once."""
     videos = _by_id(path, "video", content.videos)
     categories = _by_id(path, "category", content.categories)
-    objects: dict[int, list[_Annotation]] = {number: [] for number in videos}
+    objects: dict[int, list[Annotation]] = {number: [] for number in videos}
     for annotation in content.annotations or ():
         place = f"annotation {int(annotation.id)}"
         for key, known in (("video", videos), ("category", categories)):
@@ -377,7 +379,7 @@ def _printable(name: str) -> str:
 
 
 def _video(
-    path: Path, source: SourceFile, name: str, video: _Video, annotations: Mapping[int, _Annotation]
+    path: Path, source: SourceFile, name: str, video: _Video, annotations: Mapping[int, Annotation]
 ) -> AnnotatedVideo:
     """Determine a video's length and image size, about which video, annotations and masks must agree."""
     entries = max((len(annotation.segmentations) for annotation in annotations.values()), default=0)
