@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jaxtyping import UInt
+
+    from temporalpairs.tracks import SourceFile
 
 LAYOUTS = """    seg_track_20/rles/train/VIDEO.json, seg_track_20/polygons/train/VIDEO.json …  BDD100K (Scalabel)
     seg_track_20/bitmasks/train/VIDEO/VIDEO-0000001.png …  BDD100K, RGBA bitmasks"""
@@ -128,8 +130,7 @@ class LabelVideo:
         Raises:
             RawDataError: a label is malformed or contradicts another; the text names frame and label.
         """
-        content, source = load_json(self.path, self.path.parent, list[_Frame] | _Content, _SCHEMA)
-        frames, config = _frames(content)
+        frames, config, source = _load(self.path)
         frames = [frame for frame in frames if _video_name(self.path, frame) == self.name]
         numbers = _numbers(self.path, frames)
         words = dict.fromkeys(str(label.id) for frame in frames for label in frame.labels or ())
@@ -175,7 +176,7 @@ class LabelVideo:
 
         codes = [Outline.MOVETO, *(Outline.CURVE4 if kind == "C" else Outline.LINETO for kind in types[1:])]
         corners = Outline(vertices, codes).to_polygons(closed_only=False)
-        return [float(side) for part in corners for corner in part for side in corner]
+        return [side for part in corners for side in np.ravel(part).tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +257,7 @@ def _search(path: Path) -> tuple[list[BitmaskVideo | tuple[str, Path]], list[str
         warn_of_left_out(path, [entry for entry in listed if entry not in taken])
     names: dict[str, None] = {}
     for file in files or ([] if videos or path.is_dir() else [path]):
-        frames, _ = _frames(load_json(file, file.parent, list[_Frame] | _Content, _SCHEMA)[0])
+        frames, _, _ = _load(file)
         videos += [(name, file) for name in dict.fromkeys(_video_name(file, frame) for frame in frames)]
         names |= dict.fromkeys(label.category or "" for frame in frames for label in frame.labels or ())
     if not videos:
@@ -273,8 +274,10 @@ def _is_bitmask(folder: Path) -> bool:
         return file.read(26)[24:] == _RGBA
 
 
-def _frames(content: list[_Frame] | _Content) -> tuple[list[_Frame], _Config | None]:
-    return (content, None) if isinstance(content, list) else (content.frames, content.config)
+def _load(path: Path) -> tuple[list[_Frame], _Config | None, SourceFile]:
+    either: Any = list[_Frame] | _Content
+    content, source = load_json(path, path.parent, either, _SCHEMA)
+    return (content, None, source) if isinstance(content, list) else (content.frames, content.config, source)
 
 
 def _video_name(path: Path, frame: _Frame) -> str:
