@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from temporalpairs.builders.formats.opening import Place, UnpackedVideo, find_places
 from temporalpairs.builders.formats.reading import entries
+from temporalpairs.checks import number
 from temporalpairs.errors import OptionError, RawDataError
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 READERS: dict[str, str] = {
     "vos": "temporalpairs.builders.formats.vos",
     "mots": "temporalpairs.builders.formats.mots",
+    "sav": "temporalpairs.builders.formats.sav",
+    "bdd100k": "temporalpairs.builders.formats.bdd100k",
+    "burst": "temporalpairs.builders.formats.burst",
+    "coco-video": "temporalpairs.builders.formats.coco_video",
+    "youtube-vis-results": "temporalpairs.builders.formats.youtube_vis_results",
     "youtube-vis": "temporalpairs.builders.formats.youtube_vis",
 }
 """Name of each raw format → module of its reader. `open_annotations` tries them in this order."""
@@ -83,7 +89,10 @@ class Annotations:
 
 
 def open_annotations(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Annotations, reader: str | None = None
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Annotations,
+    reader: str | None = None,
+    *,
+    min_score: float | None = None,
 ) -> Annotations:
     """Open raw annotations: find the videos at one path or several, without reading their masks.
 
@@ -92,10 +101,11 @@ def open_annotations(
             file, plain or gzip, a folder, a ZIP archive or one of its members (``"train.zip/train/Annotations"``), or
             ``"-"`` for standard input. Annotations that are open already are returned as they are.
         reader: name of the raw format, one of `READERS`; by default it is recognized from what lies at the paths.
+        min_score: for predictions, the score below which an object is left out; 0.5 by default.
 
     Raises:
-        OptionError: no path was given, ``reader`` is unknown, the paths are of different formats, or a video was found
-            twice.
+        OptionError: no path was given, ``reader`` is unknown, the paths are of different formats, a video was found
+            twice, or ``min_score`` was given for annotations that have no scores.
         RawDataError: nothing lies at a path, no reader recognizes it, or its reader cannot use it.
 
     Example:
@@ -109,8 +119,9 @@ def open_annotations(
         ```
     """
     if isinstance(paths, Annotations):
-        if reader is not None:
-            raise OptionError(f"reader={reader!r}: the annotations are open already. Leave it out.")
+        if reader is not None or min_score is not None:
+            given = f"{reader=}" if reader is not None else f"{min_score=}"
+            raise OptionError(f"{given}: the annotations are open already. Leave it out.")
         return paths
     places = find_places(_listed(paths))
     if reader is None:
@@ -122,10 +133,15 @@ def open_annotations(
     else:
         for place in places:
             _find(place, [reader])
+    module, options = _module(reader), {}
+    if min_score is not None:
+        if not hasattr(module, "MIN_SCORE"):
+            raise OptionError(f"min_score={min_score!r}: annotations of the format {reader} have no scores.")
+        options["min_score"] = number("min_score", min_score)
     with ExitStack() as named:
         for place in places:
             named.enter_context(place.known_by())
-        annotations: Annotations = _module(reader).open([place.path for place in places])
+        annotations: Annotations = module.open([place.path for place in places], **options)
     return replace(annotations, videos=_kept(annotations.videos, places), reader=reader)
 
 

@@ -163,6 +163,16 @@ def frame_grid(folder: Path, numbers: Iterable[int]) -> tuple[list[int], int, in
     return frames, step, length
 
 
+def spacing(frames: Sequence[int]) -> tuple[int, int]:
+    """Return by how much the numbers of annotated frames differ, and how many there are from first to last.
+
+    Args:
+        frames: their numbers, ascending. All lie a multiple of the step apart; where one is missing, neighbors are not.
+    """
+    step = math.gcd(*(after - before for before, after in pairwise(frames))) or 1
+    return step, (frames[-1] - frames[0]) // step + 1
+
+
 def numbered_pngs(folder: Path) -> list[tuple[int, Path]]:
     """List the PNGs of a folder by frame number: ``000000.png`` or, all with one prefix, ``frame_000000.png``.
 
@@ -200,14 +210,14 @@ def first_numbered_png(folder: Path) -> Path | None:
 
 def decode_png(
     path: Path, data: bytes, modes: Collection[str], expected: str, remedy: str = ""
-) -> UInt[np.ndarray, "height width"]:
-    """Decode a PNG whose pixels are ids; palette images give their indices.
+) -> UInt[np.ndarray, "height width *channels"]:
+    """Decode a PNG whose pixels are ids; palette images give their indices, color images their channels.
 
     Args:
         path: the file, for the text of errors.
         data: its bytes.
         modes: Pillow's names of the kinds of image to take: ``"P"`` palette, ``"L"`` and ``"I;16"`` gray of 8 and 16
-            bits.
+            bits, ``"RGB"`` and ``"RGBA"`` color.
         expected: what a good image is, as a phrase.
         remedy: what to do about an image of another kind.
 
@@ -254,8 +264,8 @@ def join_videos(paths: Sequence[Path], groups: Iterable[Sequence[Any]]) -> tuple
         OptionError: a video was found twice.
     """
     groups = [list(group) for group in groups]
-    places = Counter(video.path.resolve() for group in groups for video in group)
-    for place, times in places.items():
+    places = Counter((video.path.resolve(), video.name) for group in groups for video in group)
+    for (place, _), times in places.items():
         if times > 1:
             raise OptionError(f"{printable(place)} was given twice; each video can enter a dataset once.")
     names = [video.name for group in groups for video in group]

@@ -13,14 +13,27 @@ import unicodedata
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from jaxtyping import Int64, UInt32
-from msgspec import Meta
+from jaxtyping import Int64
 
 from temporalpairs.builders.formats import Annotations
+from temporalpairs.builders.formats.coco import (
+    MASK,
+    POINTS,
+    Int,
+    Mask,
+    Natural,
+    Run,
+    Runs,
+    Side,
+    as_utf8,
+    decode_polygons,
+    draw_polygons,
+    parse_json,
+)
 from temporalpairs.builders.formats.reading import read_file, read_head
 from temporalpairs.errors import DatasetWarning, MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
@@ -45,7 +58,6 @@ CITATION = """\
 """
 
 _PLAIN = b"0123456789, \t\r\n"  # characters of whole numbers in a JSON list
-_POINTS = 3  # a polygon has at least
 
 _SCHEMA = """a JSON object in the YouTube-VIS schema:
     {"videos": [{"id", "height", "width", "length", "file_names"}, …],
@@ -55,63 +67,47 @@ _OTHER_FILE = (
     "Give the annotation file of YouTube-VIS (train.json, instances.json), of OVIS, or another in that schema."
 )
 _NO_ANNOTATIONS = "YouTube-VIS publishes annotations of its training part only; give that file."
-_MASK = (
-    'which is {"size": [height, width], "counts": a list of run lengths or a COCO compressed string}, '
-    "or polygons [[x, y, x, y, …], …] in pixels"
-)
 _SECTIONS = {"videos": "video", "categories": "category", "annotations": "annotation"}
 _FIELDS = {
     "video": "a video with id, and with file_names (strings), length, height and width where it has them",
     "category": "a category with id and name",
     "annotation": "an annotation with id (from 0 up), video_id, category_id and segmentations, one entry a frame",
-    "frame": f"null or a mask, {_MASK}",
+    "frame": f"null or a mask, {MASK}",
 }
 # The place that msgspec's errors end with, such as "$.annotations[3].segmentations[5].size".
 _PLACE = re.compile(
     r" - at `\$\.?(?P<section>\w*)(?:\[(?P<index>\d+)\])?(?:\.segmentations\[(?P<frame>\d+)\])?\.?(?P<key>[^`]*)`$"
 )
-_STRING_OR_NAN = re.compile(rb'"[^"\\]*(?:\\[\s\S][^"\\]*)*"|-?(?:NaN|Infinity)')
-
-# JSON does not tell 12 from 12.0, and not every writer does; floats are exact up to 2⁵³.
-_Int = Annotated[int, Meta(ge=1 - 2**63, le=2**63 - 1)] | Annotated[float, Meta(ge=-(2**53), le=2**53, multiple_of=1)]
-_Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)] | Annotated[float, Meta(ge=0, le=2**53, multiple_of=1)]
-_Run = Annotated[int, Meta(ge=0, le=MAX_PIXELS)] | Annotated[float, Meta(ge=0, le=MAX_PIXELS, multiple_of=1)]
-# Rows or columns of an image: no JPEG has more (ITU-T T.81, B.2.2).
-_Side = Annotated[int, Meta(ge=1, le=65_535)] | Annotated[float, Meta(ge=1, le=65_535, multiple_of=1)]
-_Coordinate = Annotated[float, Meta(ge=-(2**17), le=2**17)]  # pixels; pycocotools walks along edges in steps of a fifth
-
-
-class _RunLengths(msgspec.Struct):
-    size: Annotated[list[_Side], Meta(min_length=2, max_length=2)]
-    counts: msgspec.Raw
 
 
 class _Video(msgspec.Struct):
-    id: _Int
-    height: _Side | None = None
-    width: _Side | None = None
-    length: _Natural | None = None
+    id: Int
+    height: Side | None = None
+    width: Side | None = None
+    length: Natural | None = None
     file_names: list[str] | None = None
 
 
 class _Category(msgspec.Struct):
-    id: _Int
+    id: Int
     name: str
 
 
-class _Annotation(msgspec.Struct):
-    id: _Natural
-    video_id: _Int
-    category_id: _Int
-    segmentations: list[_RunLengths | list[msgspec.Raw] | None]
-    height: _Side | None = None
-    width: _Side | None = None
+class Annotation(msgspec.Struct):
+    """An object of a video: a mask or null for each frame."""
+
+    id: Natural
+    video_id: Int
+    category_id: Int
+    segmentations: list[Mask]
+    height: Side | None = None
+    width: Side | None = None
 
 
 class _Content(msgspec.Struct):
     videos: list[_Video]
     categories: list[_Category]
-    annotations: list[_Annotation] | None
+    annotations: list[Annotation] | None
 
 
 def looks_like(path: Path) -> bool:
@@ -195,7 +191,7 @@ class AnnotatedVideo:
     length: int
     height: int
     width: int
-    annotations: tuple[_Annotation, ...]
+    annotations: tuple[Annotation, ...]
 
     def read(self) -> VideoTracks:
         """Parse and check the masks of all objects; an object without any mask is a track too.
@@ -209,14 +205,14 @@ class AnnotatedVideo:
         tracks = tuple(self._track(annotation, dropped) for annotation in self.annotations)
         if dropped:
             warnings.warn(
-                f"{self.path}, {dropped[0]}: a polygon of fewer than {_POINTS} points was left out; there are "
+                f"{self.path}, {dropped[0]}: a polygon of fewer than {POINTS} points was left out; there are "
                 f"{len(dropped)} of them in video {self.name}.",
                 DatasetWarning,
                 stacklevel=2,
             )
         return VideoTracks(self.name, tracks, (self.source,), self.length)
 
-    def _track(self, annotation: _Annotation, dropped: list[str]) -> MaskTrack:
+    def _track(self, annotation: Annotation, dropped: list[str]) -> MaskTrack:
         frames: list[int] = []
         masks: list[bytes | np.ndarray] = []  # their runs, as text where that is a plain JSON list
         for frame, entry in enumerate(annotation.segmentations):
@@ -224,11 +220,11 @@ class AnnotatedVideo:
                 continue
             try:
                 if isinstance(entry, list):
-                    polygons, pointless = _polygons(entry)
+                    polygons, pointless = decode_polygons(entry)
                     dropped += [f"annotation {int(annotation.id)}, frame {frame}"] * pointless
                     if not polygons:
                         continue
-                    masks.append(self._draw(polygons))
+                    masks.append(draw_polygons(polygons, self.height, self.width))
                 else:
                     masks.append(self._counts(entry.counts))
             except MaskFormatError as error:
@@ -254,8 +250,8 @@ class AnnotatedVideo:
             length=len(annotation.segmentations),
         )
 
-    def _malformed(self, annotation: _Annotation, frame: int, found: str) -> RawDataError:
-        expected = f"a mask of {self.height} × {self.width} pixels, {_MASK}"
+    def _malformed(self, annotation: Annotation, frame: int, found: str) -> RawDataError:
+        expected = f"a mask of {self.height} × {self.width} pixels, {MASK}"
         return RawDataError(self.path, found, expected, place=f"annotation {int(annotation.id)}, frame {frame}")
 
     def _counts(self, counts: msgspec.Raw) -> bytes | np.ndarray:
@@ -267,15 +263,8 @@ class AnnotatedVideo:
         if not text.strip():
             raise MaskFormatError("there is no run")
         if text.translate(None, _PLAIN):  # numbers such as 12.0, or no numbers
-            return np.array(msgspec.json.decode(counts, type=list[_Run]), np.int64)
+            return np.array(msgspec.json.decode(counts, type=list[Run]), np.int64)
         return text
-
-    def _draw(self, polygons: list[list[float]]) -> UInt32[np.ndarray, "runs"]:
-        """Draw the union of polygons as COCO does."""
-        from pycocotools import mask as coco
-
-        text: bytes = coco.merge(coco.frPyObjects(polygons, self.height, self.width))["counts"]
-        return RunLengths.from_string(text.decode(), self.height, self.width).counts
 
 
 def _join_runs(masks: Sequence[bytes | np.ndarray]) -> tuple[Int64[np.ndarray, "runs"], Int64[np.ndarray, "borders"]]:
@@ -290,19 +279,6 @@ def _join_runs(masks: Sequence[bytes | np.ndarray]) -> tuple[Int64[np.ndarray, "
         lengths = [len(run) for run in runs]
         counts = np.concatenate([np.empty(0, np.int64), *runs])
     return counts, np.cumsum([0, *lengths])
-
-
-def _polygons(entry: list[msgspec.Raw]) -> tuple[list[list[float]], int]:
-    """Parse polygons; return those of at least three points, and the number of others."""
-    text = b"[%s]" % b",".join(entry)
-    if not text.startswith(b"[["):
-        text = b"[%s]" % text  # one polygon without the outer list, which COCO's own tools take too
-    polygons = msgspec.json.decode(text, type=list[list[_Coordinate]])
-    for i, polygon in enumerate(polygons):
-        if len(polygon) % 2:
-            raise MaskFormatError(f"polygon {i} has {len(polygon)} coordinates")
-    kept = [polygon for polygon in polygons if len(polygon) >= 2 * _POINTS]
-    return kept, len(polygons) - len(kept)
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:
@@ -320,42 +296,12 @@ def _load(path: Path) -> tuple[_Content, SourceFile]:
     """Read a file and check its structure; the content of masks stays text."""
     data, source = read_file(path, path.parent)
     try:
-        encoding = json.detect_encoding(data)
-        if encoding != "utf-8":  # UTF-16, or a byte order mark
-            data = data.decode(encoding).encode()
-        content = _parse(data)
+        content = parse_json(path, data, _Content, _SCHEMA, _OTHER_FILE)
     except msgspec.ValidationError as error:
-        raise _misfit(path, data, error) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(path, data, error) from error
+        raise _misfit(path, as_utf8(data), error) from error
     if content.annotations is None:
         raise RawDataError(path, "annotations is null", "a list of annotations", remedy=_NO_ANNOTATIONS)
     return content, source
-
-
-def _parse(data: bytes) -> _Content:
-    try:
-        return msgspec.json.decode(data, type=_Content)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        # Python writes NaN and Infinity, which are no JSON. An empty list of the same length takes their place; it is
-        # refused wherever a number is read.
-        mended = _STRING_OR_NAN.sub(lambda m: m[0] if m[0][:1] == b'"' else b"[]".ljust(len(m[0])), data)
-        return msgspec.json.decode(mended, type=_Content)
-
-
-def _malformed(path: Path, data: bytes, error: Exception) -> RawDataError:
-    """Make an error that names the line and column where text is not JSON."""
-    problem = str(error).removeprefix("JSON is malformed: ")
-    byte = re.search(r" \(byte (\d+)\)$", problem)
-    place = ""
-    if byte or "truncated" in problem:
-        end = int(byte[1]) if byte else len(data)
-        line, column = data.count(b"\n", 0, end) + 1, end - data.rfind(b"\n", 0, end)
-        place = f"line {line}, column {column}"
-        problem = problem[: byte.start()] if byte else problem
-    return RawDataError(path, f"cannot be read as JSON ({problem})", _SCHEMA, place=place, remedy=_OTHER_FILE)
 
 
 def _misfit(path: Path, data: bytes, error: msgspec.ValidationError) -> RawDataError:
@@ -379,7 +325,7 @@ def _entry(data: bytes, section: str, index: int) -> str:
     try:
         entries = msgspec.json.decode(data, type=dict[str, msgspec.Raw])[section]
         entry = msgspec.json.decode(entries, type=list[msgspec.Raw])[index]
-        number = msgspec.json.decode(msgspec.json.decode(entry, type=dict[str, msgspec.Raw])["id"], type=_Int)
+        number = msgspec.json.decode(msgspec.json.decode(entry, type=dict[str, msgspec.Raw])["id"], type=Int)
     except (msgspec.MsgspecError, ValueError, LookupError, RecursionError):
         return f"{_SECTIONS[section]} at index {index} of {section}"
     return f"{_SECTIONS[section]} {int(number)}"
@@ -389,7 +335,7 @@ def _videos(path: Path, source: SourceFile, content: _Content, label: str) -> li
     """Assign annotations to videos, and check that all ids exist, once."""
     videos = _by_id(path, "video", content.videos)
     categories = _by_id(path, "category", content.categories)
-    objects: dict[int, list[_Annotation]] = {number: [] for number in videos}
+    objects: dict[int, list[Annotation]] = {number: [] for number in videos}
     for annotation in content.annotations or ():
         place = f"annotation {int(annotation.id)}"
         for key, known in (("video", videos), ("category", categories)):
@@ -433,7 +379,7 @@ def _printable(name: str) -> str:
 
 
 def _video(
-    path: Path, source: SourceFile, name: str, video: _Video, annotations: Mapping[int, _Annotation]
+    path: Path, source: SourceFile, name: str, video: _Video, annotations: Mapping[int, Annotation]
 ) -> AnnotatedVideo:
     """Determine a video's length and image size, about which video, annotations and masks must agree."""
     entries = max((len(annotation.segmentations) for annotation in annotations.values()), default=0)
@@ -449,7 +395,7 @@ def _video(
             raise RawDataError(path, found, f"at most the {length} frames of {name}", place=place)
         _agree(path, place, size, [annotation.height, annotation.width])
         for frame, entry in enumerate(annotation.segmentations):
-            if isinstance(entry, _RunLengths) and entry.size != size:
+            if isinstance(entry, Runs) and entry.size != size:
                 _agree(path, f"{place}, frame {frame}", size, entry.size)
         drawn = drawn or place * any(annotation.segmentations)
     for key, side in zip(("height", "width"), size, strict=True):

@@ -1,0 +1,158 @@
+"""Reader of BURST: sequences with a mask for each track and annotated frame (Athar et al. 2023).
+
+Format: https://github.com/Ali2500/BURST-benchmark/blob/main/ANNOTATION_FORMAT.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from temporalpairs.builders.formats import Annotations
+from temporalpairs.builders.formats.coco import Int, MaskCollector, Runs, Side, json_has, load_json, misfit
+from temporalpairs.builders.formats.reading import join_videos, spacing
+from temporalpairs.errors import OptionError, RawDataError, printable
+from temporalpairs.tracks import SourceFile, VideoTracks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+LAYOUTS = "    all_classes.json   BURST"
+LICENSE = "that of the annotations; BURST: MIT"
+CITATION = """\
+@inproceedings{athar2023burst,
+  title     = {{BURST}: A Benchmark for Unifying Object Recognition, Segmentation and Tracking in Video},
+  author    = {Athar, Ali and Luiten, Jonathon and Voigtlaender, Paul and Khurana, Tarasha and Dave, Achal and
+               Leibe, Bastian and Ramanan, Deva},
+  booktitle = {IEEE/CVF Winter Conference on Applications of Computer Vision (WACV)},
+  year      = {2023}
+}
+"""
+
+_SCHEMA = """a JSON object of BURST:
+    {"sequences": [{"seq_name", "dataset", "width", "height", "all_image_paths", "annotated_image_paths",
+                    "track_category_ids": {track: category}, "segmentations": [{track: {"rle"}, …}, …]}, …],
+     "categories": [{"id", "name"}, …]}"""
+
+
+class _Category(msgspec.Struct):
+    id: Int
+    name: str
+
+
+class _Segment(msgspec.Struct):
+    rle: msgspec.Raw
+
+
+class _Sequence(msgspec.Struct):
+    seq_name: str
+    width: Side
+    height: Side
+    annotated_image_paths: list[str]
+    track_category_ids: dict[str, Int]
+    segmentations: list[msgspec.Raw]
+    dataset: str = ""
+    all_image_paths: list[str] | None = None
+
+
+class _Content(msgspec.Struct):
+    sequences: list[_Sequence]
+    categories: list[_Category]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BurstVideo:
+    """A sequence of an annotation file, with its masks as JSON text.
+
+    Attributes:
+        name: ``DATASET/SEQUENCE``.
+        path: the file.
+        source: name, size and digest of the file.
+        content: the sequence's entry.
+        frames: number of each annotated frame among all frames of the sequence.
+    """
+
+    name: str
+    path: Path
+    source: SourceFile
+    content: _Sequence
+    frames: tuple[int, ...]
+
+    def read(self) -> VideoTracks:
+        """Parse and check all masks.
+
+        Raises:
+            RawDataError: a mask is malformed; the text names sequence, frame and track.
+        """
+        size = int(self.content.height), int(self.content.width)
+        categories = {int(track): int(number) for track, number in self.content.track_category_ids.items()}
+        masks = MaskCollector(self.path, self.name)
+        for frame, entry in zip(self.frames, self.content.segmentations, strict=True):
+            place = f"sequence {self.name}, frame {frame}"
+            try:
+                segments = msgspec.json.decode(entry, type=dict[str, _Segment])
+            except msgspec.ValidationError as error:
+                raise misfit(self.path, error, _SCHEMA, place) from error
+            for word, segment in segments.items():
+                if not word.isdecimal() or int(word) not in categories:
+                    found = f"track {word[:40]!r} is not in track_category_ids"
+                    raise RawDataError(self.path, found, "the id of a track that has a category", place=place)
+                track = int(word)
+                mask = Runs(list(size), segment.rle)
+                masks.add(f"{place}, track {track}", frame, track, categories[track], mask, size)
+        step, length = spacing(self.frames)
+        return VideoTracks(
+            self.name, masks.tracks(), (self.source,), length, self.frames[0], frame_step=step, path=self.path
+        )
+
+
+def looks_like(path: Path) -> bool:
+    """Whether a file, gzipped or not, holds BURST's annotations."""
+    return json_has(path, r"\s*\{", "sequences", "track_category_ids", "segmentations")
+
+
+def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that every reader has
+    """Read sequences and categories of one annotation file or several; masks stay text.
+
+    Raises:
+        OptionError: a sequence was found twice, or two files name a category differently.
+        RawDataError: a file is missing, is not of this schema, or contradicts itself; the text names the place.
+    """
+    groups = []
+    categories: dict[int, str] = {}
+    for path in paths:
+        content, source = load_json(path, path.parent, _Content, _SCHEMA)
+        for category in content.categories:
+            known = categories.setdefault(int(category.id), category.name)
+            if known != category.name:
+                raise OptionError(
+                    f"{path}: category {int(category.id)} is {category.name!r}, but {known!r} before. Build one store "
+                    "of each."
+                )
+        groups.append([_video(path, source, sequence, categories) for sequence in content.sequences])
+    return Annotations(join_videos(paths, groups), categories, license=LICENSE, citation=CITATION)
+
+
+def _video(path: Path, source: SourceFile, content: _Sequence, categories: dict[int, str]) -> BurstVideo:
+    name = printable("/".join(part for part in (content.dataset, content.seq_name) if part))
+    place = f"sequence {name}"
+    annotated = content.annotated_image_paths
+    if len(content.segmentations) != len(annotated) or not annotated:
+        found = f"{len(content.segmentations)} segmentations of {len(annotated)} annotated images"
+        raise RawDataError(path, found, "segmentations of each annotated image", place=place)
+    for word, category in content.track_category_ids.items():
+        if not word.isdecimal() or int(category) not in categories:
+            found = f"track_category_ids has track {word[:40]!r} of category {int(category)}"
+            raise RawDataError(path, found, "ids of tracks and of listed categories", place=place)
+    where = {image: number for number, image in enumerate(content.all_image_paths or annotated)}
+    unknown = next((image for image in annotated if image not in where), None)
+    if unknown is not None:
+        raise RawDataError(path, f"{unknown!r} is not in all_image_paths", "one of all images", place=place)
+    frames = tuple(where[image] for image in annotated)
+    if any(after <= before for before, after in pairwise(frames)):
+        raise RawDataError(path, "its annotated images are out of order", "ascending frames", place=place)
+    return BurstVideo(name, path, source, content, frames)
