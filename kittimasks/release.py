@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from kittimasks import card
+from kittimasks.origins import find_origins
 from temporalpairs.builders.formats import mots
 from temporalpairs.errors import DatasetWarning, OptionError, ReleasedFileError, WrongStoreError
 from temporalpairs.sequences import SIDE, UNKNOWN, Sequences
@@ -359,25 +360,29 @@ def convert_release(path: Path, out: Path, *, license: str | None = None, verifi
     except OSError as error:
         raise ReleasedFileError(path, f"cannot be opened ({error.strerror})") from None
     masks = read_released(path, verified=verified)
-    unknown = np.full(len(masks.start) - 1, UNKNOWN, np.int64)
+    origins = find_origins(masks.frames, masks.start)
+    recognized = origins.video != UNKNOWN
     sequences = Sequences(
         frames=masks.frames,
         factors=masks.factors,
         start=masks.start,
-        video=unknown,
-        track=unknown,
-        crop=unknown,
-        first_frame=unknown,
-        category=unknown,
+        video=origins.video,
+        track=origins.track,
+        crop=origins.crop,
+        first_frame=origins.first_frame,
+        category=np.where(recognized, mots.PEDESTRIAN, UNKNOWN),
     )
     checked = "matched the record's when it was downloaded" if verified else "was not compared with the record's"
-    notes = f"The released file does not say which video a sequence comes from. Its MD5 {checked}."
+    notes = (
+        f"The released file does not say which video a sequence comes from; {np.count_nonzero(recognized):,} of "
+        f"{len(sequences):,} sequences were recognized by their masks. Its MD5 {checked}."
+    )
     attributes = card.attributes(
         Edition("release v2", license or mots.LICENSE, notes),
-        videos=[],
+        videos=list(origins.videos),
         sources=[SourceFile(path.name, path.stat().st_size, sha256)],
         builder={"name": "convert_release", "options": {}},
-        categories={},
+        categories={mots.PEDESTRIAN: "pedestrian"} if np.any(recognized) else {},
         citation=mots.CITATION,
     )
     store = write_store(out, sequences, attributes)

@@ -1,4 +1,4 @@
-"""Splits of a dataset: by source video where the store knows it, by blocks of objects or sequences otherwise."""
+"""Splits of a dataset: by source video where the store knows enough of them, by blocks of objects otherwise."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ Split = Literal["all", "train", "val", "test"]
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}  # shares of the frames
 
 
-def knows_videos(sequences: Sequences) -> bool:
-    """Tell whether every sequence says which video it comes from."""
-    return bool(np.all(sequences.video != UNKNOWN))
-
-
 def choose(sequences: Sequences, videos: Sequence[str], split: Split) -> Int64[np.ndarray, "chosen"]:
     """Return the indices of the sequences of a split, ascending.
 
@@ -39,11 +34,12 @@ def choose(sequences: Sequences, videos: Sequence[str], split: Split) -> Int64[n
         raise OptionError(f"split={split!r} is unknown; it is one of {', '.join(get_args(Split))}.")
     if split == "all":
         return np.arange(len(sequences))
-    if knows_videos(sequences):
-        frames = np.bincount(sequences.video, weights=sequences.lengths, minlength=len(videos))
-        assigned = np.array(assign_videos(videos, frames))[sequences.video]
-    else:
+    group, names = _groups(sequences.video, videos)
+    if len(names) < len(FRACTIONS) and np.any(sequences.video == UNKNOWN):
         assigned = np.array(_assign_blocks(sequences))
+    else:
+        frames = np.bincount(group, weights=sequences.lengths, minlength=len(names))
+        assigned = np.array(assign_videos(names, frames))[group]
     chosen = np.flatnonzero(assigned == split)
     if not chosen.size:
         there = [name for name in FRACTIONS if np.any(assigned == name)]
@@ -52,6 +48,21 @@ def choose(sequences: Sequences, videos: Sequence[str], split: Split) -> Int64[n
             f"There is something in: all, {', '.join(there)}."
         )
     return chosen
+
+
+def _groups(video: Int64[np.ndarray, "sequences"], videos: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """Return the group of each sequence, which no split divides, and the name of each group.
+
+    A group is a video. Sequences of unknown videos that lie side by side are of the video that lies on both sides of
+    them; else they are a group of their own, which may be several videos.
+    """
+    group, names = video.copy(), list(videos)
+    borders = np.flatnonzero(np.diff(video == UNKNOWN, prepend=False, append=False))
+    for first, stop in borders.reshape(-1, 2).tolist():
+        inside = first > 0 and stop < len(video) and video[first - 1] == video[stop]
+        group[first:stop] = video[stop] if inside else len(names)
+        names += [] if inside else [f"unknown from sequence {first}"]
+    return group, names
 
 
 def assign_videos(videos: Sequence[str], frames: Sequence[float] | np.ndarray) -> list[str]:

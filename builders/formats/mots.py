@@ -52,8 +52,9 @@ CITATION = """\
 }
 """
 
+PEDESTRIAN = 2  # the class that KITTI Masks shows
 _CAR, _IGNORE = 1, 10
-_CATEGORIES = {_CAR: "car", 2: "pedestrian", _IGNORE: "ignore"}
+_CATEGORIES = {_CAR: "car", PEDESTRIAN: "pedestrian", _IGNORE: "ignore"}
 _IGNORE_ID = 10_000  # of ignore regions and crowds, whatever class a line states (MOTSynth: the crowd's own)
 _INSTANCES_PER_CLASS = 1000
 _DIGITS = 9  # of a number in a line; leading zeros do not count
