@@ -85,7 +85,9 @@ STEPS = {youtube_vos: (5, 1 / 6), davis: (1, 1 / 24), sav: (4, 1 / 6)}
 
 @pytest.mark.filterwarnings("ignore:.*left out 'Full-Resolution':temporalpairs.errors.DatasetWarning")
 @pytest.mark.parametrize(
-    ("make", "level"), [(make, level) for make, levels in LEVELS.items() for level in levels], ids=str
+    ("make", "level"),
+    [(make, level) for make, levels in LEVELS.items() for level in levels],
+    ids=lambda value: getattr(value, "__name__", value),
 )
 def test_every_level_of_a_layout_gives_its_videos(tmp_path: Path, make: Callable[[Path], Path], level: str) -> None:
     path = make(tmp_path / "raw") / level

@@ -28,9 +28,9 @@ from temporalpairs.builders.formats.reading import (
     decode_png,
     entries,
     first_numbered_png,
+    frame_grid,
     join_videos,
     read_label_images,
-    spacing,
     warn_of_left_out,
 )
 from temporalpairs.errors import DatasetWarning, RawDataError, printable
@@ -139,7 +139,10 @@ class LabelVideo:
             tracks = {word: number for number, word in enumerate(words)}
         masks, crowds = MaskCollector(self.path, self.name), 0
         categories = dict(self.categories)
-        for number, frame in sorted(zip(numbers, frames, strict=True), key=lambda pair: pair[0]):
+        kept, step, length = frame_grid(self.path, numbers)
+        by_number = dict(zip(numbers, frames, strict=True))
+        for number in kept:
+            frame = by_number[number]
             stated = frame.size or (config.imageSize if config else None)
             size = (int(stated.height), int(stated.width)) if stated else None
             for label in frame.labels or ():
@@ -152,9 +155,7 @@ class LabelVideo:
         if crowds:
             text = f"{printable(self.path)}: {crowds} labels of crowds, which are no objects, were left out."
             warnings.warn(text, DatasetWarning, stacklevel=2)
-        numbers.sort()
-        step, length = spacing(numbers)
-        return VideoTracks(self.name, masks.tracks(), (source,), length, numbers[0], frame_step=step, path=self.path)
+        return VideoTracks(self.name, masks.tracks(), (source,), length, kept[0], step, path=self.path)
 
     def _mask(self, place: str, label: _Label) -> Mask:
         if label.rle is not None or not label.poly2d:

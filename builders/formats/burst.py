@@ -13,7 +13,7 @@ import msgspec
 
 from temporalpairs.builders.formats import Annotations
 from temporalpairs.builders.formats.coco import Int, MaskCollector, Runs, Side, json_has, load_json, misfit
-from temporalpairs.builders.formats.reading import join_videos, spacing
+from temporalpairs.builders.formats.reading import frame_grid, join_videos
 from temporalpairs.errors import OptionError, RawDataError, printable
 from temporalpairs.tracks import SourceFile, VideoTracks
 
@@ -91,7 +91,11 @@ class BurstVideo:
         size = int(self.content.height), int(self.content.width)
         categories = {int(track): int(number) for track, number in self.content.track_category_ids.items()}
         masks = MaskCollector(self.path, self.name)
+        kept, step, length = frame_grid(self.path, self.frames)
+        on_grid = set(kept)
         for frame, entry in zip(self.frames, self.content.segmentations, strict=True):
+            if frame not in on_grid:
+                continue
             place = f"sequence {self.name}, frame {frame}"
             try:
                 segments = msgspec.json.decode(entry, type=dict[str, _Segment])
@@ -104,10 +108,7 @@ class BurstVideo:
                 track = int(word)
                 mask = Runs(list(size), segment.rle)
                 masks.add(f"{place}, track {track}", frame, track, categories[track], mask, size)
-        step, length = spacing(self.frames)
-        return VideoTracks(
-            self.name, masks.tracks(), (self.source,), length, self.frames[0], frame_step=step, path=self.path
-        )
+        return VideoTracks(self.name, masks.tracks(), (self.source,), length, kept[0], step, path=self.path)
 
 
 def looks_like(path: Path) -> bool:

@@ -17,7 +17,7 @@ import msgspec
 
 from temporalpairs.builders.formats import Annotations
 from temporalpairs.builders.formats.coco import Int, Mask, MaskCollector, Side, json_has, load_json
-from temporalpairs.builders.formats.reading import join_videos, spacing
+from temporalpairs.builders.formats.reading import frame_grid, join_videos
 from temporalpairs.errors import DatasetWarning, OptionError, RawDataError, printable
 from temporalpairs.tracks import SourceFile, VideoTracks
 
@@ -117,12 +117,12 @@ class FrameAnnotations:
             RawDataError: a mask is malformed or contradicts another; the text names the annotation.
         """
         collector = MaskCollector(self.path, self.name)
+        kept, step, length = frame_grid(self.path, self.frames)
+        on_grid = set(kept)
         for mask in self.masks:
-            collector.add(*mask)
-        step, length = spacing(self.frames)
-        return VideoTracks(
-            self.name, collector.tracks(), (self.source,), length, self.frames[0], frame_step=step, path=self.path
-        )
+            if mask[1] in on_grid:
+                collector.add(*mask)
+        return VideoTracks(self.name, collector.tracks(), (self.source,), length, kept[0], step, path=self.path)
 
 
 def looks_like(path: Path) -> bool:

@@ -163,16 +163,6 @@ def frame_grid(folder: Path, numbers: Iterable[int]) -> tuple[list[int], int, in
     return frames, step, length
 
 
-def spacing(frames: Sequence[int]) -> tuple[int, int]:
-    """Return by how much the numbers of annotated frames differ, and how many there are from first to last.
-
-    Args:
-        frames: their numbers, ascending. All lie a multiple of the step apart; where one is missing, neighbors are not.
-    """
-    step = math.gcd(*(after - before for before, after in pairwise(frames))) or 1
-    return step, (frames[-1] - frames[0]) // step + 1
-
-
 def numbered_pngs(folder: Path) -> list[tuple[int, Path]]:
     """List the PNGs of a folder by frame number: ``000000.png`` or, all with one prefix, ``frame_000000.png``.
 

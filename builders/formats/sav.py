@@ -37,6 +37,7 @@ OBJECT = 1  # the only category: masklets have none
 
 _MANUAL, _AUTO = "_manual", "_auto"  # ends of file names
 _STEP = 4  # frames of the video from one annotation to the next
+_RATE = 24  # frames of the video a second
 _SCHEMA = """a JSON object of SA-V:
     {"video_id", "video_height", "video_width", "masklet": [[a mask or null for each object, …] for each frame, …],
      "masklet_id": [id of each object, …]}"""
