@@ -60,6 +60,7 @@ types: $(READY)  ## check types, strictly, and the layers of docs/architecture.m
 
 bench: $(READY)  ## measure against a plain reimplementation of the reference
 	$(BIN)/python benchmarks/kitti_masks.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt
+	$(BIN)/python benchmarks/mask_folders.py --vos $(BENCH_DATA)/data/vos/osvos
 	$(BIN)/python benchmarks/pairs.py --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
 	$(BIN)/python benchmarks/natural_sprites.py --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
 	$(BIN)/python benchmarks/training.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt \
