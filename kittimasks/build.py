@@ -13,7 +13,7 @@ from temporalpairs.builders.formats import Annotations, open_annotations
 from temporalpairs.errors import OptionError, StoreExistsError
 from temporalpairs.parallel import run_in_order
 from temporalpairs.sequences import Sequences
-from temporalpairs.store import StoreFormat, store_path, write_store
+from temporalpairs.store import StoreFormat, store_path, writing_store
 from temporalpairs.store.manifest import Edition
 
 if TYPE_CHECKING:
@@ -96,23 +96,28 @@ def build_kitti_masks(
         long_before_hole=long_before_hole,
     )
     tasks = [(_read_and_cut, (video, options)) for video in opened.videos]
-    cut = list(run_in_order(tasks, jobs, executor, "cutting videos", progress=progress))
-    sequences = Sequences.concatenate([part for part, _ in cut]) if cut else None
-    if not sequences:
-        raise OptionError(
-            f"No sequence came out of {len(cut)} video(s): no wanted object shows at least {min_pixels} pixels in "
-            "two frames in a row. Look at categories, min_pixels, crops and drop_extreme_ids."
+    sources: list[SourceFile] = []
+    with writing_store(path, format) as writer:
+        for sequences, files in run_in_order(tasks, jobs, executor, "cutting videos", progress=progress):
+            writer.add(sequences)
+            sources += files
+        if not len(writer):
+            raise OptionError(
+                f"No sequence came out of {len(tasks)} video(s): no wanted object shows at least {min_pixels} pixels "
+                "in two frames in a row. Look at categories, min_pixels, crops and drop_extreme_ids."
+            )
+        writer.finish(
+            card.attributes(
+                edition or replace(card.BUILT, license=opened.license or card.BUILT.license),
+                videos=[video.name for video in opened.videos],
+                sources=list(dict.fromkeys(sources)),
+                builder={"name": "build_kitti_masks", "options": _json(options)},
+                categories=opened.categories,
+                citation=opened.citation,
+                reader=opened.reader,
+            )
         )
-    attributes = card.attributes(
-        edition or replace(card.BUILT, license=opened.license or card.BUILT.license),
-        videos=[video.name for video in opened.videos],
-        sources=[file for _, files in cut for file in files],
-        builder={"name": "build_kitti_masks", "options": _json(options)},
-        categories=opened.categories,
-        citation=opened.citation,
-        reader=opened.reader,
-    )
-    return write_store(path, sequences, attributes, format)
+    return path
 
 
 def _read_and_cut(video: Video, options: CutOptions) -> tuple[Sequences, tuple[SourceFile, ...]]:

@@ -292,14 +292,17 @@ class TestFailures:
     def test_what_does_not_read_back_is_not_published(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fmt: StoreFormat, what: str
     ) -> None:
-        module = zarr_format if fmt == "zarr" else hdf5
-        write = module.write
+        writer = (zarr_format if fmt == "zarr" else hdf5).Writer
+        write, finish = writer.write, writer.finish
 
-        def miswrite(path: Path, arrays: dict[str, Any], attributes: dict[str, Any]) -> None:
-            changed = {**arrays, "factors": arrays["factors"] + 1} if what == "number" else arrays
-            write(path, changed, attributes if what == "number" else {**attributes, "title": "another"})
+        def miswrite(self: Any, name: str, row: int, rows: np.ndarray) -> None:
+            write(self, name, row, rows + 1 if (what, name) == ("number", "factors") else rows)
 
-        monkeypatch.setattr(module, "write", miswrite)
+        def misfinish(self: Any, attributes: dict[str, Any]) -> None:
+            finish(self, {**attributes, "title": "another"} if what == "attribute" else attributes)
+
+        monkeypatch.setattr(writer, "write", miswrite)
+        monkeypatch.setattr(writer, "finish", misfinish)
         with pytest.raises(StoreError, match="was not published, because what was written does not read back") as told:
             write_store(tmp_path / "store", stores.make_sequences(), {"title": "one"}, fmt)
         assert stores.is_helpful(told.value, tmp_path / f"store{stores.SUFFIXES[fmt]}")

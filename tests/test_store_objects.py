@@ -58,8 +58,8 @@ def test_objects_that_do_not_fit_are_neither_written_nor_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     name, change = MISFITS[what]
-    arrays_of = store._arrays
-    monkeypatch.setattr(store, "_arrays", lambda s: {**(arrays := arrays_of(s)), name: change(arrays[name]).copy()})
+    table_of = store._table_of
+    monkeypatch.setattr(store, "_table_of", lambda s: {**(arrays := table_of(s)), name: change(arrays[name]).copy()})
     with pytest.raises(OptionError, match="do not fit together"):
         write_store(tmp_path / "store.h5", SEQUENCES, {})
     assert not list(tmp_path.iterdir())

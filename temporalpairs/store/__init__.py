@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import stat
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,20 +128,118 @@ def write_store(
         raise OptionError(f"{path} was not written: sequences={shown(sequences)} is not of the class Sequences.")
     if not len(sequences):
         raise OptionError(f"{path} was not written: there is not one sequence to put into it.")
-    arrays = _arrays(sequences)
-    if not _fit(arrays):
-        raise OptionError(f"{path} was not written: the arrays of these sequences do not fit together; see Sequences.")
-    try:
-        manifest = _manifest(sequences, arrays, attributes)
-    except (TypeError, ValueError) as error:
-        raise OptionError(
-            f"{path} was not written: its attributes are not a mapping of JSON values ({error})."
-        ) from None
-    remedy = "Look at the free space and the permissions there, then build again."
-    with _telling_system_errors(path, "could not be written", remedy), publishing(path) as built:
-        _MODULES[format].write(built, arrays, manifest)
-        _read_back(path, built, manifest)
+    with writing_store(path, format) as writer:
+        writer.add(sequences)
+        writer.finish(attributes)
     return path
+
+
+@contextmanager
+def writing_store(path: Path, format: StoreFormat) -> Iterator[StoreWriter]:
+    """Write a store part by part, in little memory; it appears under its name when the block ends well.
+
+    What cannot be written there shows at once.
+
+    Args:
+        path: of the store, as `store_path` settles it.
+        format: of the store.
+
+    Raises:
+        OptionError: the attributes are no JSON.
+        StoreExistsError: there is something at the path, before or after.
+        StoreError: the disk is full, the folder is not writable, or what was written does not read back.
+    """
+    with ExitStack() as stack:
+        with _writing(path):
+            built = stack.enter_context(publishing(path))
+            writer = StoreWriter(path, built, _MODULES[format].Writer(built))
+        yield writer
+        with _writing(path):
+            stack.close()
+
+
+class StoreWriter:
+    """A store that is being written: what `writing_store` lends.
+
+    Frames and factors are written, and hashed, as they come; a row of the table for each sequence stays in memory.
+    """
+
+    def __init__(self, path: Path, built: Path, writer: Any) -> None:
+        self._path, self._built, self._writer = path, built, writer
+        self._tables: list[Sequences] = []
+        self._rows: dict[str, _Rows] = {}
+
+    def add(self, part: Sequences) -> None:
+        """Add the sequences of the next video, or of all if there is only this part.
+
+        Raises:
+            OptionError: its arrays do not fit together.
+            StoreError: the disk is full, say.
+        """
+        if len(part) and not _fit(_rows_of(part) | _table_of(part)):
+            raise OptionError(
+                f"{self._path} was not written: the arrays of sequences do not fit together; see Sequences."
+            )
+        with _writing(self._path):
+            for name, array in _rows_of(part).items():
+                self._rows.setdefault(name, _Rows(name, self._writer)).add(array)
+        self._tables.append(replace(part, frames=None, factors=np.empty((len(part.factors), 0), np.float32)))
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tables))
+
+    def finish(self, attributes: Attributes) -> None:
+        """Write the table and the manifest, and read all of the store back.
+
+        Raises:
+            OptionError: the attributes are no JSON.
+            StoreError: the disk is full, say, or what was written does not read back.
+        """
+        table = self._tables[0] if len(self._tables) == 1 else Sequences.concatenate(self._tables)
+        with _writing(self._path):
+            for name, array in _table_of(table).items():
+                self._rows[name] = _Rows(name, self._writer)
+                self._rows[name].add(array)
+            described = {name: rows.finish() for name, rows in self._rows.items()}
+            try:
+                manifest = _manifest(table, described, attributes)
+            except (TypeError, ValueError) as error:
+                raise OptionError(
+                    f"{self._path} was not written: its attributes are not a mapping of JSON values ({error})."
+                ) from None
+            self._writer.finish(manifest)
+            _read_back(self._path, self._built, manifest)
+
+
+class _Rows:
+    """Rows of an array that come in parts and are written in blocks."""
+
+    def __init__(self, name: str, writer: Any) -> None:
+        self._name, self._writer = name, writer
+        self._waiting: list[np.ndarray] = []
+        self._written = 0
+        self._sha256 = hashlib.sha256()
+
+    def add(self, rows: np.ndarray) -> None:
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) > self._writer.block:  # not yet if it is full: it may be the last one
+            waiting = np.concatenate(self._waiting)
+            whole = (len(waiting) - 1) // self._writer.block * self._writer.block
+            for row in range(0, whole, self._writer.block):
+                self._write(waiting[row : row + self._writer.block])
+            self._waiting = [waiting[whole:].copy()]
+
+    def finish(self) -> dict[str, Any]:
+        """Write the rest, and describe the array for the manifest."""
+        rest = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+        self._write(rest)
+        shape = [self._written, *rest.shape[1:]]
+        return {"dtype": rest.dtype.name, "shape": shape, "sha256": self._sha256.hexdigest()}
+
+    def _write(self, rows: np.ndarray) -> None:
+        self._sha256.update(np.ascontiguousarray(rows).data)
+        self._writer.write(self._name, self._written, rows)
+        self._written += len(rows)
 
 
 def read_store(path: str | Path) -> Store:
@@ -199,12 +297,15 @@ def read_attributes(path: str | Path) -> Attributes:
 
 
 def _read_back(path: Path, built: Path, manifest: Attributes) -> None:
-    """Compare a store that was just written with what it should hold, array by array."""
+    """Compare a store that was just written with what it should hold, block by block."""
     try:
         if read_attributes(built)[_MANIFEST_DIGEST] != manifest[_MANIFEST_DIGEST]:
             raise StoreCorruptError(built, "its attributes are not those that were written")
-        for _ in _checked_arrays(built, manifest["arrays"]):
-            pass
+        for name, description in manifest["arrays"].items():
+            sha256 = hashlib.sha256()
+            for rows in _module_of(built).read_blocks(built, name, description):
+                sha256.update(np.ascontiguousarray(rows).data)
+            _compare(built, name, sha256.hexdigest(), description)
     except StoreError as error:
         raise StoreError(
             path,
@@ -216,9 +317,13 @@ def _read_back(path: Path, built: Path, manifest: Attributes) -> None:
 def _checked_arrays(path: Path, described: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
     with _reading(path):
         for name, array in _module_of(path).read(path, described):
-            if _digest(array) != described[name]["sha256"]:
-                raise StoreCorruptError(path, f"array {name!r} is damaged (SHA-256 differs from the manifest)")
+            _compare(path, name, hashlib.sha256(np.ascontiguousarray(array).data).hexdigest(), described[name])
             yield name, array
+
+
+def _compare(path: Path, name: str, sha256: str, description: dict[str, Any]) -> None:
+    if sha256 != description["sha256"]:
+        raise StoreCorruptError(path, f"array {name!r} is damaged (SHA-256 differs from the manifest)")
 
 
 def _module_of(path: Path) -> ModuleType:
@@ -228,6 +333,11 @@ def _module_of(path: Path) -> ModuleType:
     if stat.S_ISREG(mode):
         return hdf5_format
     raise NotAStoreError(path, "neither a folder nor a file")
+
+
+def _writing(path: Path) -> AbstractContextManager[None]:
+    remedy = "Look at the free space and the permissions there, then build again."
+    return _telling_system_errors(path, "could not be written", remedy)
 
 
 def _reading(path: Path) -> AbstractContextManager[None]:
@@ -245,12 +355,22 @@ def _telling_system_errors(path: Path, problem: str, remedy: str) -> Iterator[No
         raise StoreError(path, f"{problem} ({error.strerror or error})", remedy) from error
 
 
-def _arrays(sequences: Sequences) -> dict[str, np.ndarray]:
+def _rows_of(sequences: Sequences) -> dict[str, np.ndarray]:
+    """Return the arrays that have a row for each frame."""
     arrays = {} if sequences.frames is None else {"frames": sequences.frames}
-    arrays |= {"factors": sequences.factors, "sequence/start": sequences.start}
+    return _little_endian(arrays | {"factors": sequences.factors})
+
+
+def _table_of(sequences: Sequences) -> dict[str, np.ndarray]:
+    """Return the arrays that have a row for each sequence or object."""
+    arrays = {"sequence/start": sequences.start}
     arrays |= {f"sequence/{name}": getattr(sequences, name) for name in TABLE_COLUMNS}
     if sequences.objects is not None:
         arrays |= {f"object/{name}": getattr(sequences.objects, name) for name in OBJECT_COLUMNS}
+    return _little_endian(arrays)
+
+
+def _little_endian(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for name, array in arrays.items()}
 
 
@@ -307,7 +427,7 @@ def _objects_fit(arrays: dict[str, np.ndarray]) -> bool:
     )
 
 
-def _manifest(sequences: Sequences, arrays: dict[str, np.ndarray], attributes: Attributes) -> Attributes:
+def _manifest(sequences: Sequences, described: dict[str, Any], attributes: Attributes) -> Attributes:
     known = sequences.track >= 0
     tracks = np.unique(np.stack([sequences.video, sequences.track], axis=1)[known], axis=0)
     manifest: Attributes = {
@@ -321,16 +441,9 @@ def _manifest(sequences: Sequences, arrays: dict[str, np.ndarray], attributes: A
             "frames": len(sequences.factors),
             "pairs": len(sequences.factors) - len(sequences),
         },
-        "arrays": {
-            name: {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": _digest(array)}
-            for name, array in arrays.items()
-        },
+        "arrays": described,
     }
     return {**manifest, _MANIFEST_DIGEST: _manifest_digest(manifest)}
-
-
-def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def _manifest_digest(attributes: Attributes) -> str:

@@ -25,37 +25,58 @@ if TYPE_CHECKING:
 _USER_BLOCK = 512  # the smallest that HDF5 allows
 _MAGIC = b"temporal-pairs store, SHA-256 of the bytes from 512 on: "
 _ROWS_PER_CHUNK = 8192
+_CHUNKS_PER_BLOCK = 8
 _GZIP_LEVEL = 4  # h5py's default
 
 
-def write(path: Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> None:
-    """Write arrays and attributes into a new file."""
-    import h5py
+class Writer:
+    """Writes a new file, block after block.
 
-    # In memory, because a disk that is full, or a quota, crashes the library when it closes the file (measured).
-    # Up to HDF5 1.10, whose format admits attributes over 64 KiB (a list of thousands of source files); not from 1.10
-    # on: with a user block, HDF5 1.14 then writes checksums that no version accepts (h5py 3.11 to 3.15).
-    with h5py.File(
-        path, "w", driver="core", backing_store=False, userblock_size=_USER_BLOCK, libver=("earliest", "v110")
-    ) as file:
-        for key, value in attributes.items():
-            file.attrs[key] = _encode(value)
-        for name, array in arrays.items():
-            file.create_dataset(
+    The file is put together in memory, compressed, because a disk that is full, or a quota, crashes the library when it
+    closes the file (measured).
+
+    Attributes:
+        block: rows of a block. The last block of an array may have fewer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import h5py
+
+        self.block = _CHUNKS_PER_BLOCK * _ROWS_PER_CHUNK
+        self._path = path
+        # Up to HDF5 1.10, whose format admits attributes over 64 KiB (a list of thousands of source files); not from
+        # 1.10 on: with a user block, HDF5 1.14 then writes checksums that no version accepts (h5py 3.11 to 3.15).
+        self._file = h5py.File(
+            path, "w", driver="core", backing_store=False, userblock_size=_USER_BLOCK, libver=("earliest", "v110")
+        )
+
+    def write(self, name: str, row: int, rows: np.ndarray) -> None:
+        """Write a block of an array's rows, from a row on."""
+        if name in self._file:
+            self._file[name].resize(row + len(rows), axis=0)
+            self._file[name][row:] = rows
+        else:
+            self._file.create_dataset(
                 name,
-                data=array,
-                chunks=(min(_ROWS_PER_CHUNK, max(1, len(array))), *array.shape[1:]),
-                maxshape=array.shape if len(array) else (None, *array.shape[1:]),  # h5py has no other empty table
+                data=rows,
+                chunks=(min(_ROWS_PER_CHUNK, max(1, len(rows))), *rows.shape[1:]),
+                maxshape=(None, *rows.shape[1:]),
                 compression="gzip",
                 compression_opts=_GZIP_LEVEL,
                 fletcher32=True,
                 track_times=False,
             )
-        file.flush()
-        image = file.id.get_file_image()  # what follows the user block
-    with path.open("xb") as raw:
-        raw.write(_user_block(hashlib.sha256(image).hexdigest()))
-        raw.write(image)
+
+    def finish(self, attributes: dict[str, Any]) -> None:
+        """Write the attributes, and the file."""
+        for key, value in attributes.items():
+            self._file.attrs[key] = _encode(value)
+        self._file.flush()
+        image = self._file.id.get_file_image()  # what follows the user block
+        self._file.close()
+        with self._path.open("xb") as raw:
+            raw.write(_user_block(hashlib.sha256(image).hexdigest()))
+            raw.write(image)
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -76,21 +97,46 @@ def read(path: Path, described: dict[str, Any]) -> Iterator[tuple[str, np.ndarra
     Raises:
         StoreCorruptError: one is missing, damaged, or not as described.
     """
-    import h5py
-
     with _opened(path) as file:
         for name, description in described.items():
-            array = file.get(name)
-            if (
-                not isinstance(array, h5py.Dataset)
-                or list(array.shape) != description["shape"]
-                or array.dtype != np.dtype(description["dtype"])
-            ):
-                raise StoreCorruptError(path, f"array {name!r} is not the one that the manifest describes")
-            try:
-                yield name, array[...]
-            except OSError as error:
-                raise StoreCorruptError(path, f"array {name!r} cannot be decoded ({error})") from error
+            with _reading(path, name):
+                content = _find(path, file, name, description)[...]
+            yield name, content
+
+
+def read_blocks(path: Path, name: str, description: dict[str, Any]) -> Iterator[np.ndarray]:
+    """Yield an array's rows in blocks, the first ones first.
+
+    Raises:
+        StoreCorruptError: it is missing, damaged, or not as described.
+    """
+    with _opened(path) as file:
+        block = _CHUNKS_PER_BLOCK * _ROWS_PER_CHUNK
+        for row in range(0, max(1, description["shape"][0]), block):
+            with _reading(path, name):
+                rows = _find(path, file, name, description)[row : row + block]
+            yield rows
+
+
+@contextmanager
+def _reading(path: Path, name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreCorruptError(path, f"array {name!r} cannot be decoded ({error})") from error
+
+
+def _find(path: Path, file: h5py.File, name: str, description: dict[str, Any]) -> h5py.Dataset:
+    import h5py
+
+    array = file.get(name)
+    if (
+        not isinstance(array, h5py.Dataset)
+        or list(array.shape) != description["shape"]
+        or array.dtype != np.dtype(description["dtype"])
+    ):
+        raise StoreCorruptError(path, f"array {name!r} is not the one that the manifest describes")
+    return array
 
 
 @contextmanager

@@ -33,26 +33,48 @@ _PIPELINE = "zarr.core.codec_pipeline.BatchedCodecPipeline"
 _OF_THE_STORE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # errors that say something about its files
 
 
-def write(path: Path, arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> None:
-    """Write arrays and attributes into a new folder."""
-    import zarr
-    from zarr.codecs import Crc32cCodec, ZstdCodec
+class Writer:
+    """Writes a new folder, block after block.
 
-    with _pipeline():
-        group = zarr.open_group(path, mode="w-", zarr_format=3, attributes=attributes)
-        for name, array in arrays.items():
-            chunk = (min(_ROWS_PER_CHUNK, max(1, len(array))), *array.shape[1:])  # a table may be empty
-            sharded = len(array) > _ROWS_PER_CHUNK
-            target = group.create_array(
-                name,
-                shape=array.shape,
-                dtype=array.dtype,
-                chunks=chunk,
-                shards=(chunk[0] * _CHUNKS_PER_SHARD, *chunk[1:]) if sharded else None,
-                compressors=[ZstdCodec(level=_ZSTD_LEVEL), Crc32cCodec()],
-                config={"write_empty_chunks": True},  # a shard of zeros is written, so that a missing one is a fault
-            )
-            target[:] = array
+    Attributes:
+        block: rows of a block: a shard. The last block of an array may have fewer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import zarr
+
+        self.block = _ROWS_PER_CHUNK * _CHUNKS_PER_SHARD
+        with _pipeline():
+            self._group = zarr.open_group(path, mode="w-", zarr_format=3)
+        self._arrays: dict[str, zarr.Array[Any]] = {}
+
+    def write(self, name: str, row: int, rows: np.ndarray) -> None:
+        """Write a block of an array's rows, from a row on."""
+        from zarr.codecs import Crc32cCodec, ZstdCodec
+
+        with _pipeline():
+            if name in self._arrays:
+                self._arrays[name].resize((row + len(rows), *rows.shape[1:]))
+            else:
+                chunk = (min(_ROWS_PER_CHUNK, max(1, len(rows))), *rows.shape[1:])  # a table may be empty
+                sharded = len(rows) > _ROWS_PER_CHUNK
+                self._arrays[name] = self._group.create_array(
+                    name,
+                    shape=rows.shape,
+                    dtype=rows.dtype,
+                    chunks=chunk,
+                    shards=(self.block, *chunk[1:]) if sharded else None,
+                    compressors=[ZstdCodec(level=_ZSTD_LEVEL), Crc32cCodec()],
+                    config={
+                        "write_empty_chunks": True
+                    },  # a shard of zeros is written, so that a missing one is a fault
+                )
+            self._arrays[name][row : row + len(rows)] = rows
+
+    def finish(self, attributes: dict[str, Any]) -> None:
+        """Write the attributes, which make the folder a store."""
+        with _pipeline():
+            self._group.attrs.update(attributes)
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -81,9 +103,22 @@ def read(path: Path, described: dict[str, Any]) -> Iterator[tuple[str, np.ndarra
         StoreCorruptError: one is missing, damaged, or not as described.
     """
     for name, description in described.items():
-        with _pipeline():
-            array = _read_array(path, name, description)
-        yield name, array
+        with _reading(path, name), _pipeline():
+            content = np.asarray(_open(path, name, description)[...])
+        yield name, content
+
+
+def read_blocks(path: Path, name: str, description: dict[str, Any]) -> Iterator[np.ndarray]:
+    """Yield an array's rows in blocks, the first ones first.
+
+    Raises:
+        StoreCorruptError: it is missing, damaged, or not as described.
+    """
+    block = _ROWS_PER_CHUNK * _CHUNKS_PER_SHARD
+    for row in range(0, max(1, description["shape"][0]), block):
+        with _reading(path, name), _pipeline():
+            rows = np.asarray(_open(path, name, description)[row : row + block])
+        yield rows
 
 
 @contextmanager
@@ -96,22 +131,28 @@ def _pipeline() -> Iterator[None]:
         yield
 
 
-def _read_array(path: Path, name: str, description: dict[str, Any]) -> np.ndarray:
-    import zarr
-
+@contextmanager
+def _reading(path: Path, name: str) -> Iterator[None]:
+    """Turn whatever damaged bytes make zarr and its codecs raise into an error that names the array."""
     try:
-        array = zarr.open_array(path / name, mode="r", zarr_format=3)
-        if list(array.shape) != description["shape"] or array.dtype != np.dtype(description["dtype"]):
-            raise StoreCorruptError(path, f"array {name!r} is not the one that the manifest describes")
-        _check_shards(path, name, array)
-        return np.asarray(array[...])
+        yield
     except (StoreCorruptError, MemoryError):
         raise
-    except Exception as error:  # whatever damaged bytes make zarr and its codecs raise
+    except Exception as error:
         if isinstance(error, OSError) and error.errno not in _OF_THE_STORE:
             raise
         problem = f"array {name!r} cannot be decoded ({type(error).__name__}: {error})"
         raise StoreCorruptError(path, problem) from error
+
+
+def _open(path: Path, name: str, description: dict[str, Any]) -> zarr.Array[Any]:
+    import zarr
+
+    array = zarr.open_array(path / name, mode="r", zarr_format=3)
+    if list(array.shape) != description["shape"] or array.dtype != np.dtype(description["dtype"]):
+        raise StoreCorruptError(path, f"array {name!r} is not the one that the manifest describes")
+    _check_shards(path, name, array)
+    return array
 
 
 def _check_shards(path: Path, name: str, array: zarr.Array[Any]) -> None:
