@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from temporalpairs.builders.formats.opening import Place, UnpackedVideo, find_places
-from temporalpairs.builders.formats.reading import entries
+from temporalpairs.builders.formats.reading import FaultyVideo, entries
 from temporalpairs.errors import OptionError, RawDataError
 
 if TYPE_CHECKING:
@@ -83,7 +83,10 @@ class Annotations:
 
 
 def open_annotations(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Annotations, reader: str | None = None
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Annotations,
+    reader: str | None = None,
+    *,
+    on_error: str = "stop",
 ) -> Annotations:
     """Open raw annotations: find the videos at one path or several, without reading their masks.
 
@@ -92,6 +95,8 @@ def open_annotations(
             file, plain or gzip, a folder, a ZIP archive or one of its members (``"train.zip/train/Annotations"``), or
             ``"-"`` for standard input. Annotations that are open already are returned as they are.
         reader: name of the raw format, one of `READERS`; by default it is recognized from what lies at the paths.
+        on_error: what to do about a video that is known to be faulty before its masks are read: ``"stop"`` here, or
+            ``"skip"``: the error is raised when the video is read.
 
     Raises:
         OptionError: no path was given, ``reader`` is unknown, the paths are of different formats, or a video was found
@@ -126,6 +131,9 @@ def open_annotations(
         for place in places:
             named.enter_context(place.known_by())
         annotations: Annotations = _module(reader).open([place.path for place in places])
+        faulty = next((video for video in annotations.videos if isinstance(video, FaultyVideo)), None)
+        if faulty is not None and on_error == "stop":
+            raise faulty.error
     return replace(annotations, videos=_kept(annotations.videos, places), reader=reader)
 
 

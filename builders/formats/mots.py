@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import configparser
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,8 @@ _COMPANIONS = (LABELS, "images")  # what CVAT writes beside the annotations
 _INNER = ("instances_txt", "instances", "train", "val", "test", "default")  # folders to look into
 _TEXT_NAME = re.compile(r"(.+)\.txt(\.gz)?", re.IGNORECASE | re.DOTALL)
 _VIDEO_NAME = re.compile(r"[0-9]+|MOTS20-.*", re.IGNORECASE)  # text of this name is a video, whatever is in it
+_KITTI_NAME = re.compile(r"(KITTI-)?00[0-2][0-9]", re.IGNORECASE)  # 0000 … 0028
+_KITTI_RATE = 10  # frames a second (Geiger et al., Vision meets Robotics: The KITTI Dataset, 2013)
 _NUMBER = re.compile(rb"0*[0-9]{1,%d}" % _DIGITS)
 _SCORE = re.compile(rb"[-+.0-9eE]+")
 _FIRST_LINE = re.compile(rb"\s*([0-9]+\s+){3}([-+.0-9eE]+\s+)?([0-9]+\s+){2}\S")
@@ -79,6 +82,7 @@ class TextVideo:
         root: the folder that source names are relative to.
         first_frame: number of the first frame, unless the text has a lower one; MOTSChallenge counts from 1.
         info: number of frames, height and width in pixels that a ``seqinfo.ini`` states, if there is one.
+        rate: frames a second, where they are known.
     """
 
     name: str
@@ -86,6 +90,7 @@ class TextVideo:
     root: Path
     first_frame: int = 0
     info: tuple[int, int, int] | None = None
+    rate: float | None = None
 
     def read(self) -> VideoTracks:
         """Read and check all lines.
@@ -112,7 +117,7 @@ class TextVideo:
         # Without a seqinfo.ini, frames behind the last annotated one leave no trace in the text.
         length = self.info[0] if self.info else int(numbers[:, 0].max(initial=first - 1)) + 1 - first
         return VideoTracks(
-            self.name, tracks, (source,), length, first_frame=first, open_end=self.info is None, path=self.path
+            self.name, tracks, (source,), length, first, 1, self.rate and 1 / self.rate, self.info is None, self.path
         )
 
     def _parse(self, text: bytes) -> tuple[np.ndarray, list[bytes], list[int]]:
@@ -187,7 +192,8 @@ class PngVideo:
         Raises:
             RawDataError: an image is missing, damaged, or no 16-bit instance image.
         """
-        return read_label_images(self.name, self.path, self.root, _decode, _class_of)
+        rate = _rate(self.path.name) if child(self.path.parent, LABELS) is None else None
+        return read_label_images(self.name, self.path, self.root, _decode, _class_of, rate=rate)
 
 
 MotsVideo = TextVideo | PngVideo
@@ -299,22 +305,29 @@ def _text_video(path: Path, root: Path) -> TextVideo:
     name = _text_name(path) or path.name
     folder = path.parent.parent
     if name.lower() == path.parent.name.lower() == "gt":
-        return TextVideo(folder.name, path, folder.parent, first_frame=1, info=_read_seqinfo(folder))
-    return TextVideo(name, path, root, first_frame=1 if name.upper().startswith("MOTS20-") else 0)
+        info, rate = _read_seqinfo(folder)
+        return TextVideo(folder.name, path, folder.parent, first_frame=1, info=info, rate=rate)
+    return TextVideo(name, path, root, 1 if name.upper().startswith("MOTS20-") else 0, rate=_rate(name))
 
 
-def _read_seqinfo(folder: Path) -> tuple[int, int, int] | None:
+def _rate(name: str) -> float | None:
+    return _KITTI_RATE if _KITTI_NAME.fullmatch(name) else None
+
+
+def _read_seqinfo(folder: Path) -> tuple[tuple[int, int, int] | None, float | None]:
+    """Read length, height and width of a video, and its frames a second where they are stated."""
     path = child(folder, "seqinfo.ini")
     if path is None:
-        return None
+        return None, None
     parser = configparser.ConfigParser()
     try:
         parser.read_string(read_file(path, folder)[0].decode("utf-8-sig"))
         length, height, width = (int(parser["Sequence"][key]) for key in ("seqLength", "imHeight", "imWidth"))
+        rate = float(parser["Sequence"].get("frameRate", "0"))
     except (configparser.Error, KeyError, ValueError) as error:
         expected = "a section [Sequence] with the numbers seqLength, imHeight and imWidth"
         raise RawDataError(path, f"cannot be read ({error})", expected) from error
-    return length, height, width
+    return (length, height, width), rate if 0 < rate < math.inf else None
 
 
 def _class_names(video: MotsVideo) -> tuple[str, ...]:
