@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from temporalpairs.builders.formats import ON_ERROR, OnError
 from temporalpairs.checks import choice, whole
 from temporalpairs.errors import DatasetWarning, OptionError, RawDataError
 from temporalpairs.parallel import run_in_order
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
 
     from temporalpairs.builders.formats import Annotations, Video
     from temporalpairs.tracks import SourceFile, VideoTracks
-
-OnError = Literal["stop", "skip"]
-"""What to do about a video that cannot be used: stop the build, or leave the video out and say so."""
-
-ON_ERROR: tuple[OnError, ...] = ("stop", "skip")
 
 Result = TypeVar("Result")
 
@@ -74,12 +70,12 @@ class VideosDone(Generic[Result]):
         }
 
 
-def work_on_videos(
+def try_videos(
     annotations: Annotations,
     work: Callable[[VideoTracks], Result],
     *,
-    every: int,
-    on_error: OnError,
+    every: int = 1,
+    on_error: OnError = "skip",
     jobs: int | None,
     executor: Executor | None,
     title: str,
@@ -91,33 +87,44 @@ def work_on_videos(
         annotations: what `open_annotations` returned.
         work: what to do with a video; picklable, as it may run elsewhere.
         every: keep every n-th annotated frame.
-        on_error: ``"stop"``, or ``"skip"`` to leave out a video that cannot be used, with a `DatasetWarning`.
+        on_error: ``"stop"``, or ``"skip"`` to leave out a video that cannot be used.
         jobs: videos at once, in threads; by default as many as there are cores.
         executor: any `concurrent.futures.Executor` to use instead of threads.
         title: words in front of the progress bar.
         progress: show a progress bar on a terminal.
 
     Raises:
-        OptionError: an argument does not fit, or no video could be used.
+        OptionError: an argument does not fit.
         RawDataError: a video cannot be used, and ``on_error`` is ``"stop"``.
     """
     whole("every", every, 1)
     skip = choice("on_error", on_error, ON_ERROR) == "skip"
     tasks = [(_work, (i, video, work, every, skip)) for i, video in enumerate(annotations.videos)]
-    done: list[VideoDone[Result]] = []
-    left_out: list[tuple[str, str]] = []
-    for video, found in zip(
-        annotations.videos, run_in_order(tasks, jobs, executor, title, progress=progress), strict=True
-    ):
-        if isinstance(found, VideoDone):
-            done.append(found)
-        else:
-            left_out.append((video.name, str(found)))
-            warnings.warn(f"video {video.name} was left out: {found}", DatasetWarning, stacklevel=3)
-    if left_out and not done:
-        name, reason = left_out[0]
-        raise OptionError(f"None of the {len(left_out)} video(s) can be used. The first, {name}: {reason}")
-    return VideosDone(tuple(done), tuple(left_out))
+    found = list(run_in_order(tasks, jobs, executor, title, progress=progress))
+    return VideosDone(
+        done=tuple(video for video in found if isinstance(video, VideoDone)),
+        left_out=tuple(
+            (video.name, str(error))
+            for video, error in zip(annotations.videos, found, strict=True)
+            if isinstance(error, RawDataError)
+        ),
+    )
+
+
+def work_on_videos(annotations: Annotations, work: Callable[[VideoTracks], Result], **how: Any) -> VideosDone[Result]:
+    """Work on all videos as `try_videos` does, and warn of each that is left out.
+
+    Raises:
+        OptionError: an argument does not fit, or no video could be used.
+        RawDataError: a video cannot be used, and ``on_error`` is ``"stop"``.
+    """
+    videos = try_videos(annotations, work, **how)
+    for name, reason in videos.left_out:
+        warnings.warn(f"video {name} was left out: {reason}", DatasetWarning, stacklevel=3)
+    if videos.left_out and not videos.done:
+        name, reason = videos.left_out[0]
+        raise OptionError(f"None of the {len(videos.left_out)} video(s) can be used. The first, {name}: {reason}")
+    return videos
 
 
 def _work(

@@ -17,8 +17,7 @@ HELP = "build a store from raw annotations"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from temporalpairs.builders.formats import READERS
-    from temporalpairs.builders.videos import ON_ERROR
+    from temporalpairs.builders.formats import ON_ERROR, READERS
 
     how = (
         Option("reader", f"name of the raw format: {', '.join(READERS)} (default: detected automatically)"),

@@ -55,7 +55,7 @@ def _facts(attributes: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if videos
         else "videos that are not known",
     )
-    yield "neighbors", _neighbors(attributes)
+    yield "neighbors", neighbors(attributes.get("frame_step") or [], attributes.get("frame_interval") or [])
     for left_out in attributes.get("videos_left_out") or []:
         yield "left out", f"{left_out['video']}: {left_out['reason']}"
     yield "factors", ", ".join(f"{name} [{unit}]" if unit else name for name, unit in zip(names, units, strict=False))
@@ -72,10 +72,9 @@ def _facts(attributes: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "digest", attributes["manifest_sha256"]
 
 
-def _neighbors(attributes: dict[str, Any]) -> str:
-    """Tell how far apart neighboring frames are, in frame numbers and in seconds where those are known."""
-    steps = attributes.get("frame_step") or []
-    seconds = [interval for interval in attributes.get("frame_interval") or [] if interval]
+def neighbors(steps: list[int], intervals: list[float | None]) -> str:
+    """Tell how far apart the neighboring frames of videos are, in numbers and in seconds where those are known."""
+    seconds = [interval for interval in intervals if interval]
     if not steps:
         return ""
     text = f"{_span(steps)} frame{'s' * (max(steps) > 1)} apart"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kittimasks import card
 from kittimasks.cut import cut_video
 from kittimasks.cut_options import CROPS, MIN_PIXELS, CutOptions
-from temporalpairs.builders.formats import Annotations, open_annotations
-from temporalpairs.builders.videos import OnError, work_on_videos
+from temporalpairs.builders.formats import Annotations, OnError, open_annotations
+from temporalpairs.builders.videos import work_on_videos
 from temporalpairs.errors import OptionError, StoreExistsError
 from temporalpairs.sequences import Sequences
 from temporalpairs.store import StoreFormat, store_path, write_store

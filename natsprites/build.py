@@ -13,8 +13,8 @@ from jaxtyping import Int64
 from natsprites import card
 from natsprites.measure import STRIDE, MeasureOptions, TrackStatistics, measure_track
 from natsprites.statistics import MaskStatistics, to_sequences
-from temporalpairs.builders.formats import Annotations, open_annotations
-from temporalpairs.builders.videos import OnError, VideosDone, work_on_videos
+from temporalpairs.builders.formats import Annotations, OnError, open_annotations
+from temporalpairs.builders.videos import VideosDone, work_on_videos
 from temporalpairs.errors import OptionError, RawDataError, StoreExistsError
 from temporalpairs.sequences import SIDE
 from temporalpairs.store import StoreFormat, store_path, write_store

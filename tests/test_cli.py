@@ -27,7 +27,20 @@ from temporalpairs.datasets import DATASETS
 from temporalpairs.download.cache import HOME_VARIABLE
 from temporalpairs.store import read_store, write_store
 
-COMMANDS = ("build", "demo", "download", "evaluate", "export", "info", "preview", "render", "stats", "train", "verify")
+COMMANDS = (
+    "build",
+    "demo",
+    "download",
+    "evaluate",
+    "export",
+    "info",
+    "inspect",
+    "preview",
+    "render",
+    "stats",
+    "train",
+    "verify",
+)
 TRAIN = ("--no-evaluation", "--no-tensorboard", "--quiet", "--device", "cpu")
 
 

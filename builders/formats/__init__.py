@@ -17,10 +17,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from temporalpairs.builders.formats.opening import Place, UnpackedVideo, find_places
-from temporalpairs.builders.formats.reading import FaultyVideo, entries
 from temporalpairs.errors import OptionError, RawDataError
 
 if TYPE_CHECKING:
@@ -34,6 +33,11 @@ READERS: dict[str, str] = {
     "youtube-vis": "temporalpairs.builders.formats.youtube_vis",
 }
 """Name of each raw format → module of its reader. `open_annotations` tries them in this order."""
+
+OnError = Literal["stop", "skip"]
+"""What to do about a video that cannot be used: stop, or leave the video out and say so."""
+
+ON_ERROR: tuple[OnError, ...] = ("stop", "skip")
 
 _NAMED = 5  # members of an archive that an error names
 
@@ -51,6 +55,25 @@ class Video(Protocol):
         Raises:
             RawDataError: an annotation cannot be used; file and place are named.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyVideo:
+    """A video of a file of several whose annotations contradict themselves: reading it raises the error.
+
+    A reader that checks its videos when it opens a file gives this, so that the others can be used without it.
+    """
+
+    name: str
+    error: RawDataError
+
+    def read(self) -> VideoTracks:
+        """Raise the error.
+
+        Raises:
+            RawDataError: always.
+        """
+        raise self.error
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +109,7 @@ def open_annotations(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Annotations,
     reader: str | None = None,
     *,
-    on_error: str = "stop",
+    on_error: OnError = "stop",
 ) -> Annotations:
     """Open raw annotations: find the videos at one path or several, without reading their masks.
 
@@ -155,6 +178,8 @@ def _module(reader: str) -> ModuleType:
 
 def _find(place: Place, readers: Iterable[str]) -> str | None:
     """Find what a reader recognizes, at a place or in the only entry of its folder, and return the reader's name."""
+    from temporalpairs.builders.formats.reading import entries  # NumPy, which --help does without
+
     path = place.path
     while True:
         for name in readers:
@@ -168,6 +193,8 @@ def _find(place: Place, readers: Iterable[str]) -> str | None:
 
 
 def _recognize(place: Place) -> str:
+    from temporalpairs.builders.formats.reading import entries
+
     with place.known_by():
         name = _find(place, READERS)
         if name is not None:

@@ -11,7 +11,7 @@ import struct
 import warnings
 import zlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -76,25 +76,6 @@ def read_file(path: Path, root: Path) -> tuple[bytes, SourceFile]:
         return gzip.decompress(written) if written.startswith(_GZIP) else written, source
     except (OSError, EOFError, zlib.error) as error:
         raise RawDataError(path, f"cannot be decompressed ({error})", "a whole file, plain or gzip") from error
-
-
-@dataclass(frozen=True, slots=True)
-class FaultyVideo:
-    """A video of a file of several whose annotations contradict themselves: reading it raises the error.
-
-    A reader that checks its videos when it opens a file gives this, so that the others can be used without it.
-    """
-
-    name: str
-    error: RawDataError
-
-    def read(self) -> VideoTracks:
-        """Raise the error.
-
-        Raises:
-            RawDataError: always.
-        """
-        raise self.error
 
 
 def read_head(path: Path) -> bytes | None:

@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import Int64, UInt32
 from msgspec import Meta
 
-from temporalpairs.builders.formats import Annotations
-from temporalpairs.builders.formats.reading import FaultyVideo, read_file, read_head
+from temporalpairs.builders.formats import Annotations, FaultyVideo
+from temporalpairs.builders.formats.reading import read_file, read_head
 from temporalpairs.errors import DatasetWarning, MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.runlength_kernels import MAX_PIXELS
