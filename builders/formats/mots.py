@@ -3,7 +3,8 @@
 An id is class · 1000 + instance; class 1 is car, 2 pedestrian, 10 ignore region
 (https://www.vision.rwth-aachen.de/page/mots, section "Annotation Format"). Variants that are read too: exports of CVAT
 and Datumaro, whose ``labels.txt`` names class 1 in its first line, class 2 in its second; RobMOTS, with a score behind
-the class; MOTSynth, with several lines of a crowd in a frame; KITTI-360, with ten digits in the name of a frame.
+the class; MOTSynth, with several lines of a crowd in a frame; KITTI-360 (https://www.cvlibs.net/datasets/kitti-360),
+with the classes of Cityscapes, ten digits in the name of a frame, and instance 0 for what has no instances.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ LAYOUTS = """\
     0000.txt                    one video of text, also .txt.gz; where text and PNGs lie side by side, text is read
     instances_txt/0000.txt …    a folder of them
     instances/0000/000000.png … instance PNGs (16-bit), a video's folder of them or a folder of such folders
+    DRIVE/image_00/instance/0000000250.png …  KITTI-360, a drive or a folder of them
     MOTS20-02/gt/gt.txt         a sequence of MOTSChallenge, or a folder of them
     a folder that holds instances_txt/, instances/, train/, val/, test/ or default/"""
 
@@ -61,8 +63,30 @@ _DIGITS = 9  # of a number in a line; leading zeros do not count
 
 _LINE = "six fields: frame id class_id height width rle (RobMOTS: a score behind class_id)"
 _IMAGE = "a 16-bit grayscale PNG whose pixels are instance ids"
+# KITTI-360's classes are those of Cityscapes, with more behind them (kitti360scripts, helpers/labels.py).
+_KITTI_360 = dict(
+    enumerate(
+        (
+            "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road",
+            "sidewalk", "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole",
+            "polegroup", "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car",
+            "truck", "bus", "caravan", "trailer", "train", "motorcycle", "bicycle", "garage", "gate", "stop",
+            "smallpole", "lamp", "trash bin", "vending machine", "box", "unknown construction", "unknown vehicle",
+            "unknown object",
+        )
+    )
+)  # fmt: skip
+_KITTI_360_LICENSE = "that of the annotations; KITTI-360: CC BY-NC-SA 3.0"
+_KITTI_360_CITATION = """\
+@article{liao2022kitti360,
+  title   = {{KITTI-360}: A Novel Dataset and Benchmarks for Urban Scene Understanding in {2D} and {3D}},
+  author  = {Liao, Yiyi and Xie, Jun and Geiger, Andreas},
+  journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
+  year    = {2022}
+}
+"""
 _COMPANIONS = (LABELS, "images")  # what CVAT writes beside the annotations
-_INNER = ("instances_txt", "instances", "train", "val", "test", "default")  # folders to look into
+_INNER = ("instances_txt", "instances", "data_2d_semantics", "train", "val", "test", "default")  # folders to look into
 _TEXT_NAME = re.compile(r"(.+)\.txt(\.gz)?", re.IGNORECASE | re.DOTALL)
 _VIDEO_NAME = re.compile(r"[0-9]+|MOTS20-.*", re.IGNORECASE)  # text of this name is a video, whatever is in it
 _KITTI_NAME = re.compile(r"(KITTI-)?00[0-2][0-9]", re.IGNORECASE)  # 0000 … 0028
@@ -192,8 +216,15 @@ class PngVideo:
         Raises:
             RawDataError: an image is missing, damaged, or no 16-bit instance image.
         """
-        rate = _rate(self.path.name) if child(self.path.parent, LABELS) is None else None
-        return read_label_images(self.name, self.path, self.root, _decode, _class_of, rate=rate)
+        kitti = child(self.path.parent, LABELS) is None and _KITTI_NAME.fullmatch(self.path.name)
+        rate = _KITTI_RATE if kitti or self.is_kitti_360 else None
+        decode = _decode_kitti_360 if self.is_kitti_360 else _decode
+        return read_label_images(self.name, self.path, self.root, decode, _class_of, rate=rate)
+
+    @property
+    def is_kitti_360(self) -> bool:
+        """Whether the images lie where KITTI-360 has them, so that they have its classes."""
+        return _is_kitti_360(self.path)
 
 
 MotsVideo = TextVideo | PngVideo
@@ -223,6 +254,11 @@ def open(paths: list[Path]) -> Annotations:  # noqa: A001 - the name that every 
         warn_of_left_out(path, left_out)
         groups.append(videos)
     joined: tuple[MotsVideo, ...] = join_videos(paths, groups)
+    if any(isinstance(video, PngVideo) and video.is_kitti_360 for video in joined):
+        other = next((v for v in joined if not (isinstance(v, PngVideo) and v.is_kitti_360)), None)
+        if other is not None:
+            raise OptionError(f"{other.path} is not of KITTI-360, as other paths are. Build one store of each.")
+        return Annotations(joined, _KITTI_360, _KITTI_360_LICENSE, _KITTI_360_CITATION)
     labels = {_class_names(video): video.path for video in joined}
     if len(labels) > 1:
         first, second, *_ = labels.values()
@@ -240,6 +276,11 @@ def open(paths: list[Path]) -> Annotations:  # noqa: A001 - the name that every 
 
 def _decode(path: Path, data: bytes) -> np.ndarray:
     return decode_png(path, data, ("I;16",), _IMAGE, "Give the instance images, not the color ones.")
+
+
+def _decode_kitti_360(path: Path, data: bytes) -> np.ndarray:
+    labels = _decode(path, data)
+    return np.where(labels % _INSTANCES_PER_CLASS == 0, np.uint16(0), labels)
 
 
 def _class_of(track: int) -> int:
@@ -292,7 +333,13 @@ def _video(path: Path, root: Path) -> MotsVideo | None:
         text = (child(gt, "gt.txt") or child(gt, "gt.txt.gz")) if gt is not None and gt.is_dir() else None
         if text is not None:
             return _text_video(text, root)
+        camera = child(path, "image_00")
+        images = child(camera, "instance") if camera is not None and camera.is_dir() else None
+        if images is not None and images.is_dir() and first_numbered_png(images):
+            return PngVideo(path.name, images, root)
         image = first_numbered_png(path)
+        if image and _is_kitti_360(path):
+            return PngVideo(path.parent.parent.name, path, path.parents[2])
         return PngVideo(path.name, path, root) if image and not _is_other_image(image) else None
     name = _text_name(path)
     if name is None or not (_VIDEO_NAME.fullmatch(name) or _is_mots(path)):
@@ -308,6 +355,10 @@ def _text_video(path: Path, root: Path) -> TextVideo:
         info, rate = _read_seqinfo(folder)
         return TextVideo(folder.name, path, folder.parent, first_frame=1, info=info, rate=rate)
     return TextVideo(name, path, root, 1 if name.upper().startswith("MOTS20-") else 0, rate=_rate(name))
+
+
+def _is_kitti_360(images: Path) -> bool:
+    return images.name.lower() == "instance" and images.parent.name.lower().startswith("image_")
 
 
 def _rate(name: str) -> float | None:

@@ -199,8 +199,8 @@ def first_numbered_png(folder: Path) -> Path | None:
 
 def decode_png(
     path: Path, data: bytes, modes: Collection[str], expected: str, remedy: str = ""
-) -> UInt[np.ndarray, "height width"]:
-    """Decode a PNG whose pixels are ids; palette images give their indices.
+) -> UInt[np.ndarray, "height width *channels"]:
+    """Decode a PNG whose pixels are ids; palette images give their indices, color images their channels.
 
     Args:
         path: the file, for the text of errors.
