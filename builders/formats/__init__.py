@@ -12,6 +12,7 @@ Both recipes, the command line, provenance and error texts follow from the regis
 from __future__ import annotations
 
 import os
+import tarfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from temporalpairs.tracks import VideoTracks
 
 READERS: dict[str, str] = {
+    "panoptic": "temporalpairs.builders.formats.panoptic",
     "vos": "temporalpairs.builders.formats.vos",
     "mots": "temporalpairs.builders.formats.mots",
     "youtube-vis": "temporalpairs.builders.formats.youtube_vis",
@@ -201,6 +203,8 @@ def _recognize(place: Place) -> str:
             return name
         layouts = "\n".join(f"  {name}:\n{_module(name).LAYOUTS}" for name in READERS)
         remedy = "Check the path, or name a reader."
+        if place.path.is_file() and tarfile.is_tarfile(place.path):
+            remedy = "Unpack the tar archive first."
         if place.is_temporary and place.path.is_dir():
             names = ", ".join(entry.name for entry in entries(place.path)[:_NAMED])
             remedy = f"Name one of its members, such as {names}: {place.given}/NAME."
