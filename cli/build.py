@@ -11,15 +11,23 @@ from temporalpairs.datasets import DATASETS, Option
 if TYPE_CHECKING:
     import argparse
 
+EXIT_LEFT_OUT = 3
 HELP = "build a store from raw annotations"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from temporalpairs.builders.formats import READERS
+    from temporalpairs.builders.formats import ON_ERROR, READERS
 
     how = (
         Option("reader", f"name of the raw format: {', '.join(READERS)} (default: detected automatically)"),
+        Option("every", "keep every n-th annotated frame (default: 1)", int),
+        Option(
+            "on_error",
+            "what to do about a video that cannot be used: stop, or skip it, name it and exit with status 3 "
+            "(default: stop)",
+            choices=ON_ERROR,
+        ),
         Option("jobs", "number of threads (default: the number of cores)", int),
     )
     parser.description = (
@@ -33,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
             action="append",
             required=True,
             metavar="PATH",
-            help="file or folder of raw annotations; may be given several times",
+            help="file, folder or ZIP archive of raw annotations, or - for standard input; may be given several times",
         )
         add_new_store(command)
         add_options(command, how)
@@ -41,9 +49,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         command.set_defaults(how=how)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Build, and say what came of it."""
+def run(options: argparse.Namespace) -> int:
+    """Build, say what came of it, and return the exit status."""
     from temporalpairs.cli.info import describe
+    from temporalpairs.store import read_attributes
 
     entry = DATASETS[options.dataset]
     path = entry.resolve("build")(
@@ -55,3 +64,4 @@ def run(options: argparse.Namespace) -> None:
         **given(options, entry.build_options),
     )
     print(describe(path))
+    return EXIT_LEFT_OUT if read_attributes(path).get("videos_left_out") else 0

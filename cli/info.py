@@ -55,6 +55,9 @@ def _facts(attributes: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if videos
         else "videos that are not known",
     )
+    yield "neighbors", neighbors(attributes.get("frame_step") or [], attributes.get("frame_interval") or [])
+    for left_out in attributes.get("videos_left_out") or []:
+        yield "left out", f"{left_out['video']}: {left_out['reason']}"
     yield "factors", ", ".join(f"{name} [{unit}]" if unit else name for name, unit in zip(names, units, strict=False))
     yield "images", " x ".join(map(str, shape)) + " pixels" if shape else "of any size, measured whole"
     yield "categories", ", ".join((attributes.get("categories") or {}).values())
@@ -67,6 +70,21 @@ def _facts(attributes: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "license", attributes.get("license") or ""
     yield "cite", ", ".join(re.findall(r"@\w+\{([^,\s]+),", attributes.get("citation") or ""))
     yield "digest", attributes["manifest_sha256"]
+
+
+def neighbors(steps: list[int], intervals: list[float | None]) -> str:
+    """Tell how far apart the neighboring frames of videos are, in numbers and in seconds where those are known."""
+    seconds = [interval for interval in intervals if interval]
+    if not steps:
+        return ""
+    text = f"{_span(steps)} frame{'s' * (max(steps) > 1)} apart"
+    if seconds:
+        text += f", {_span([float(f'{interval:.3g}') for interval in seconds])} s"
+    return text if len(seconds) in (0, len(steps)) else f"{text} (not known of {len(steps) - len(seconds)} videos)"
+
+
+def _span(values: list[Any]) -> str:
+    return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"
 
 
 def _told(value: Any) -> str:

@@ -1,7 +1,7 @@
 """``temporal-pairs``: find the command, read its arguments, run it, and turn what goes wrong into a line and a status.
 
-The exit status is 0 for success, 1 for an error that was told, 2 for wrong usage, 130 for an interruption and 141 where
-nobody reads the output any more.
+The exit status is 0 for success, 1 for an error that was told, 2 for wrong usage, 3 for a store that videos
+were left out of, 130 for an interruption and 141 where nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _run(words: list[str]) -> int:
     options = argparse.Namespace()
     try:
         _parser(words).parse_args(words, options)
-        options.run(options)
+        return int(options.run(options) or 0)
     except SystemExit as end:  # argparse has told help, version or what is wrong
         return int(end.code or 0)
     except TemporalPairsError as error:
@@ -79,7 +79,6 @@ def _run(words: list[str]) -> int:
         text = str(interruption) or "Interrupted; nothing unfinished was left under a final name."
         print(text, file=sys.stderr)
         return EXIT_INTERRUPTED
-    return 0
 
 
 def _discard_output() -> None:

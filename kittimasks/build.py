@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kittimasks import card
 from kittimasks.cut import cut_video
 from kittimasks.cut_options import CROPS, MIN_PIXELS, CutOptions
-from temporalpairs.builders.formats import Annotations, open_annotations
+from temporalpairs.builders.formats import Annotations, OnError, open_annotations
+from temporalpairs.builders.videos import work_on_videos
 from temporalpairs.errors import OptionError, StoreExistsError
-from temporalpairs.parallel import run_in_order
-from temporalpairs.sequences import Sequences
 from temporalpairs.store import StoreFormat, store_path, writing_store
 from temporalpairs.store.manifest import Edition
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from concurrent.futures import Executor
     from pathlib import Path
-
-    from temporalpairs.builders.formats import Video
-    from temporalpairs.tracks import SourceFile
 
 
 def build_kitti_masks(
@@ -39,6 +36,8 @@ def build_kitti_masks(
     crops: int = CROPS,
     drop_extreme_ids: bool | None = None,
     long_before_hole: bool | None = None,
+    every: int = 1,
+    on_error: OnError = "stop",
     edition: Edition | None = None,
 ) -> Path:
     """Build a KITTI Masks store from tracked masks; MOTS annotations give what the released dataset was made of.
@@ -62,6 +61,9 @@ def build_kitti_masks(
             off for every other format.
         long_before_hole: quirk of the reference, see `kittimasks.CutOptions`; by default on for MOTS annotations and
             off for every other format.
+        every: keep every n-th annotated frame, as dense annotations need to compare with sparse ones.
+        on_error: ``"stop"``, or ``"skip"`` to leave out a video that cannot be used. The store's attributes list each
+            with the reason, and a `DatasetWarning` tells of it.
         edition: what the store says of its edition and license; by default that it was built from raw annotations,
             under the license that their format states.
 
@@ -86,7 +88,7 @@ def build_kitti_masks(
     path, format = store_path(out, format)
     if os.path.lexists(path):
         raise StoreExistsError(path)
-    opened = open_annotations(annotations, reader)
+    opened = open_annotations(annotations, reader, on_error=on_error)
     options = CutOptions.of(
         opened,
         categories=categories,
@@ -95,34 +97,34 @@ def build_kitti_masks(
         drop_extreme_ids=drop_extreme_ids,
         long_before_hole=long_before_hole,
     )
-    tasks = [(_read_and_cut, (video, options)) for video in opened.videos]
-    sources: list[SourceFile] = []
     with writing_store(path, format) as writer:
-        for sequences, files in run_in_order(tasks, jobs, executor, "cutting videos", progress=progress):
-            writer.add(sequences)
-            sources += files
+        videos = work_on_videos(
+            opened,
+            partial(cut_video, options=options),
+            then=writer.add,
+            every=every,
+            on_error=on_error,
+            jobs=jobs,
+            executor=executor,
+            title="cutting videos",
+            progress=progress,
+        )
         if not len(writer):
             raise OptionError(
-                f"No sequence came out of {len(tasks)} video(s): no wanted object shows at least {min_pixels} pixels "
-                "in two frames in a row. Look at categories, min_pixels, crops and drop_extreme_ids."
+                f"No sequence came out of {len(videos.done)} video(s): no wanted object shows at least {min_pixels} "
+                "pixels in two frames in a row. Look at categories, min_pixels, crops and drop_extreme_ids."
             )
-        writer.finish(
-            card.attributes(
-                edition or replace(card.BUILT, license=opened.license or card.BUILT.license),
-                videos=[video.name for video in opened.videos],
-                sources=list(dict.fromkeys(sources)),
-                builder={"name": "build_kitti_masks", "options": _json(options)},
-                categories=opened.categories,
-                citation=opened.citation,
-                reader=opened.reader,
-            )
+        attributes = card.attributes(
+            edition or replace(card.BUILT, license=opened.license or card.BUILT.license),
+            videos=videos.names,
+            sources=videos.sources,
+            builder={"name": "build_kitti_masks", "options": {**_json(options), "every": int(every)}},
+            categories=opened.categories,
+            citation=opened.citation,
+            reader=opened.reader,
         )
+        writer.finish({**attributes, **videos.attributes})
     return path
-
-
-def _read_and_cut(video: Video, options: CutOptions) -> tuple[Sequences, tuple[SourceFile, ...]]:
-    read = video.read()
-    return cut_video(read, options), read.sources
 
 
 def _json(options: CutOptions) -> dict[str, Any]:

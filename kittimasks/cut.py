@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt8
 
 from kittimasks import cut_kernels as kernels
 from kittimasks.cut_options import CutOptions
-from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
+from temporalpairs.errors import MaskFormatError, RawDataError
 from temporalpairs.sequences import PACKED_BYTES, SIDE, Sequences
 from temporalpairs.tracks import MaskTrack, VideoTracks
 
@@ -29,12 +29,18 @@ class Grid:
     Attributes:
         first_row: rows [a, b) of the full image hold the shrunk rows [first_row[a], first_row[b]).
         first_column: the same for columns.
+        tops: first shrunk row of each crop.
         lefts: first shrunk column of each crop.
     """
 
     first_row: Int64[np.ndarray, "row_borders"]
     first_column: Int64[np.ndarray, "column_borders"]
+    tops: Int64[np.ndarray, "crops"]
     lefts: Int64[np.ndarray, "crops"]
+
+    def rows_from(self, top: int) -> Int64[np.ndarray, "row_borders"]:
+        """Return ``first_row`` counted from the top of a crop; rows outside of it are none."""
+        return np.clip(self.first_row - top, 0, SIDE)
 
 
 def nearest_source(n_in: int, n_out: int) -> Int64[np.ndarray, "n_out"]:
@@ -57,20 +63,19 @@ def shrunk_width(height: int, width: int) -> int:
 def grid(height: int, width: int, crops: int) -> Grid:
     """Work out the sampled pixels and the crops of an image size.
 
-    Raises:
-        OptionError: the shrunk image is narrower than a crop.
+    An image is shrunk to 64 rows, and its crops lie side by side. One that is higher than wide, which the reference
+    cannot cut, is treated as if it lay on its side: shrunk to 64 columns, its crops one below the other.
     """
+    if height > width:
+        turned = grid(width, height, crops)
+        return Grid(turned.first_column, turned.first_row, turned.lefts, turned.tops)
     columns = shrunk_width(height, width)
-    if columns < SIDE:
-        raise OptionError(
-            f"an image of {height} × {width} pixels is {columns} columns wide when shrunk to {SIDE} rows; "
-            f"crops of {SIDE} columns need images at least as wide as high"
-        )
     slack = columns - SIDE
     lefts = np.arange(crops) * (slack // (crops - 1)) if crops > 1 else np.array([slack // 2])
     return Grid(
         first_row=np.searchsorted(nearest_source(height, SIDE), np.arange(height + 1)),
         first_column=np.searchsorted(nearest_source(width, columns), np.arange(width + 1)),
+        tops=np.zeros(crops, np.int64),
         lefts=lefts,
     )
 
@@ -90,7 +95,7 @@ def cut_video(video: VideoTracks, options: CutOptions | None = None) -> Sequence
         in pixels of the crop, origin top left, and its area in pixels.
 
     Raises:
-        RawDataError: an image is higher than wide.
+        RawDataError: an image is higher than wide, and both quirks of the reference are on, which cannot cut it.
         MaskFormatError: a mask's runs go beyond its image, which no reader lets through.
     """
     options = options or CutOptions()
@@ -151,21 +156,30 @@ def _measure(video: VideoTracks, masks: _Masks, options: CutOptions) -> Int64[np
     """Area, sum of rows and sum of columns of every mask in every crop."""
     sums = np.zeros((len(masks.frame), options.crops, 3), np.int64)
     for height, width, which in _by_size(masks.sizes):
-        try:
-            where = grid(height, width, options.crops)
-        except OptionError as error:
-            path = video.path or video.name
-            place = f"frame {masks.frame[which].min()}"
-            remedy = "Leave this video out, or turn its images."
-            raise RawDataError(path, str(error), "landscape images", place=place, remedy=remedy) from error
-        lefts = where.lefts if options.repeats_crops else np.unique(where.lefts)
-        beyond = kernels.measure_crops(
-            masks.counts, masks.offsets, which, height, where.first_row, where.first_column, lefts, SIDE, sums
-        )
-        if beyond >= 0:
-            raise MaskFormatError(
-                f"track {masks.track[beyond]}, frame {masks.frame[beyond]}: the runs go beyond height × width"
+        if height > width and options.repeats_crops:
+            found = (
+                f"an image of {height} × {width} pixels, {shrunk_width(height, width)} columns wide when shrunk to "
+                f"{SIDE} rows, in which the script that made the release has no room for a crop"
             )
+            remedy = "Leave this video out, turn its images, or turn a quirk off: --no-drop-extreme-ids."
+            place = f"frame {masks.frame[which].min()}"
+            raise RawDataError(video.path or video.name, found, "landscape images", place=place, remedy=remedy)
+        where = grid(height, width, options.crops)
+        shown = np.arange(options.crops)
+        if not options.repeats_crops:
+            shown = np.unique(np.stack([where.tops, where.lefts]), axis=1, return_index=True)[1]
+        for top in np.unique(where.tops).tolist():
+            crops = shown[where.tops[shown] == top]
+            part = np.zeros((len(sums), len(crops), 3), np.int64)
+            beyond = kernels.measure_crops(
+                masks.counts, masks.offsets, which, height, where.rows_from(top), where.first_column,
+                where.lefts[crops], SIDE, part,
+            )  # fmt: skip
+            if beyond >= 0:
+                raise MaskFormatError(
+                    f"track {masks.track[beyond]}, frame {masks.frame[beyond]}: the runs go beyond height × width"
+                )
+            sums[:, crops] += part
     return sums
 
 
@@ -236,18 +250,13 @@ def _draw(masks: _Masks, mask: np.ndarray, crop: np.ndarray, crops: int) -> UInt
     packed = np.zeros((len(mask), PACKED_BYTES), np.uint8)
     for height, width, rows in _by_size(masks.sizes[mask]):
         where = grid(height, width, crops)
-        kernels.pack_crops(
-            masks.counts,
-            masks.offsets,
-            mask[rows],
-            rows,
-            height,
-            where.first_row,
-            where.first_column,
-            where.lefts[crop[rows]],
-            SIDE,
-            packed,
-        )
+        tops = where.tops[crop[rows]]
+        for top in np.unique(tops).tolist():
+            drawn = rows[tops == top]
+            kernels.pack_crops(
+                masks.counts, masks.offsets, mask[drawn], drawn, height, where.rows_from(top), where.first_column,
+                where.lefts[crop[drawn]], SIDE, packed,
+            )  # fmt: skip
     return packed
 
 

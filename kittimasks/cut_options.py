@@ -24,7 +24,8 @@ class CutOptions:
     Attributes:
         categories: category ids to keep; None keeps all but those of ``left_out``.
         min_pixels: frames with fewer mask pixels break a sequence.
-        crops: number of crops, spread evenly from the left edge; a single one lies in the middle.
+        crops: number of crops, spread evenly from the left edge, or from the top of an image that is higher than wide;
+            a single one lies in the middle.
         drop_extreme_ids: quirk. In each video and crop, drop the lowest pixel value, meant to be the background,
             and the highest id, meant to be the ignore region. Where a crop shows no ignore region, this drops an
             object. Off: nothing is dropped by its rank.

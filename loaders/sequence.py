@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence as AbstractSequence
+from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple, SupportsIndex, overload
 
@@ -26,6 +27,7 @@ class Sequence:
         first_frame: number of the first frame, as the source counts them.
         category: the object's category id.
         category_name: that category's name.
+        frame_step: by how much the numbers of neighboring frames differ, as the source counts them.
     """
 
     frames: Bool[np.ndarray, "frames 64 64"] | UInt8[np.ndarray, "frames channels height width"] | None
@@ -36,6 +38,12 @@ class Sequence:
     first_frame: int | None
     category: int | None
     category_name: str | None = None
+    frame_step: int = 1
+
+    @property
+    def numbers(self) -> Int64[np.ndarray, "frames"]:
+        """Number of each frame as the source counts them; from 0 on where it does not say."""
+        return (self.first_frame or 0) + self.frame_step * np.arange(len(self))
 
     def __len__(self) -> int:
         return len(self.factors)
@@ -99,12 +107,15 @@ class SequenceView(AbstractSequence[Sequence]):
         videos: list[str],
         categories: dict[str, str] | None = None,
         image_shape: tuple[int, int] = (SIDE, SIDE),
+        frame_steps: AbstractSequence[int] = (),
     ) -> None:
         self._sequences = sequences
         self._chosen = chosen
         self._videos = videos
         self._categories = categories or {}
         self._image_shape = image_shape
+        self._steps = np.ones(len(videos) + 1, np.int64)  # the last one is that of UNKNOWN, -1
+        self._steps[: len(frame_steps)] = frame_steps
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -128,7 +139,9 @@ class SequenceView(AbstractSequence[Sequence]):
     def __getitem__(self, index: slice) -> SequenceView: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Sequence | SequenceView:
         if isinstance(index, slice):
-            return SequenceView(self._sequences, self._chosen[index], self._videos, self._categories, self._image_shape)
+            view = copy(self)
+            view._chosen = self._chosen[index]
+            return view
         table = self._sequences
         i = int(self._chosen[operator.index(index)])
         rows = slice(int(table.start[i]), int(table.start[i + 1]))
@@ -142,6 +155,7 @@ class SequenceView(AbstractSequence[Sequence]):
             first_frame=_known(table.first_frame[i]),
             category=_known(table.category[i]),
             category_name=self._categories.get(str(table.category[i])),
+            frame_step=int(self._steps[video]),
         )
 
     def locate(self, rows: Int64[np.ndarray, "windows window"]) -> WindowTable:
@@ -155,7 +169,8 @@ class SequenceView(AbstractSequence[Sequence]):
         place = rows - table.start[of_store, None]
         first = np.maximum(table.first_frame[of_store], 0)  # UNKNOWN is below 0
         videos = [None if video == UNKNOWN else self._videos[video] for video in table.video[of_store].tolist()]
-        return WindowTable(np.searchsorted(self._chosen, of_store), place, first[:, None] + place, videos)
+        numbers = first[:, None] + self._steps[table.video[of_store], None] * place
+        return WindowTable(np.searchsorted(self._chosen, of_store), place, numbers, videos)
 
     def _images(
         self, stored: UInt8[np.ndarray, "frames bytes"]

@@ -13,20 +13,18 @@ from jaxtyping import Int64
 from natsprites import card
 from natsprites.measure import STRIDE, MeasureOptions, TrackStatistics, measure_track
 from natsprites.statistics import MaskStatistics, to_sequences
-from temporalpairs.builders.formats import Annotations, open_annotations
+from temporalpairs.builders.formats import Annotations, OnError, open_annotations
+from temporalpairs.builders.videos import VideosDone, work_on_videos
 from temporalpairs.errors import OptionError, RawDataError, StoreExistsError
-from temporalpairs.parallel import run_in_order
 from temporalpairs.sequences import SIDE
 from temporalpairs.store import StoreFormat, store_path, write_store
 from temporalpairs.store.manifest import Edition
-from temporalpairs.tracks import MaskTrack, SourceFile, VideoTracks
+from temporalpairs.tracks import MaskTrack, VideoTracks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Executor
     from pathlib import Path
-
-    from temporalpairs.builders.formats import Video
 
 
 def build_natural_sprites(
@@ -41,6 +39,8 @@ def build_natural_sprites(
     downscale: bool = True,
     keep_aspect: bool = True,
     stride: int = STRIDE,
+    every: int = 1,
+    on_error: OnError = "stop",
     edition: Edition | None = None,
 ) -> Path:
     """Build a Natural Sprites store from tracked masks; of YouTube-VIS 2019, the defaults give the released file.
@@ -60,6 +60,9 @@ def build_natural_sprites(
         downscale: shrink masks to 64 rows before measuring them. Off: whole images, which do not make sprites.
         keep_aspect: shrink to 64×128 and look at crops side by side. Off: shrink to 64×64, one crop.
         stride: columns between crops; the last crop lies at the right edge.
+        every: keep every n-th annotated frame, as dense annotations need to compare with sparse ones.
+        on_error: ``"stop"``, or ``"skip"`` to leave out a video that cannot be used. The store's attributes list each
+            with the reason, and a `DatasetWarning` tells of it.
         edition: what the store says of its origin and license; by default, that it was built, and the license of the
             annotations.
 
@@ -83,61 +86,72 @@ def build_natural_sprites(
     if os.path.lexists(path):
         raise StoreExistsError(path)
     options = MeasureOptions(downscale=downscale, keep_aspect=keep_aspect, stride=stride)
-    if not isinstance(annotations, Annotations):
-        annotations = open_annotations(annotations, reader)
-    elif reader is not None:
-        raise OptionError(f"reader={reader!r}: the annotations are open already. Leave it out.")
-    statistics, sources = measure_annotations(annotations, options, jobs=jobs, executor=executor, progress=progress)
+    annotations = open_annotations(annotations, reader, on_error=on_error)
+    statistics, videos = measure_annotations(
+        annotations, options, every=every, on_error=on_error, jobs=jobs, executor=executor, progress=progress
+    )
     sequences = to_sequences(statistics)
     if not len(sequences):
-        raise OptionError(
-            f"Nothing is seen of the {len(statistics):,} object(s) in {len(annotations.videos)} video(s)."
-        )
+        raise OptionError(f"Nothing is seen of the {len(statistics):,} object(s) in {len(videos.done)} video(s).")
+    first, step = (
+        np.array([getattr(video.read, name) for video in videos.done]) for name in ("first_frame", "frame_step")
+    )
+    numbers = first[sequences.video] + step[sequences.video] * sequences.first_frame
     attributes = card.attributes(
         edition or replace(card.BUILT, license=annotations.license or card.BUILT.license),
         image_shape=(SIDE, SIDE) if downscale else None,
         crop_columns=options.columns,
         categories=annotations.categories,
-        videos=[video.name for video in annotations.videos],
-        sources=sources,
-        builder={"name": "build_natural_sprites", "options": asdict(options)},
+        videos=videos.names,
+        sources=videos.sources,
+        builder={"name": "build_natural_sprites", "options": {**asdict(options), "every": int(every)}},
         citation=annotations.citation,
         reader=annotations.reader,
     )
-    return write_store(path, sequences, attributes, format)
+    return write_store(
+        path, replace(sequences, first_frame=numbers), {**attributes, **videos.attributes}, format
+    )  # fmt: skip
 
 
 def measure_annotations(
     annotations: Annotations,
     options: MeasureOptions,
     *,
+    every: int = 1,
+    on_error: OnError = "stop",
     jobs: int | None = None,
     executor: Executor | None = None,
     progress: bool = False,
-) -> tuple[MaskStatistics, list[SourceFile]]:
+) -> tuple[MaskStatistics, VideosDone[list[_MeasuredObject]]]:
     """Read and measure all objects, video by video.
 
     Args:
         annotations: what `open_annotations` returned.
         options: how masks are measured.
+        every: as for `build_natural_sprites`.
+        on_error: as for `build_natural_sprites`.
         jobs: videos to measure at once, in threads; by default as many as there are cores.
         executor: any `concurrent.futures.Executor` to use instead of threads.
         progress: show a progress bar on a terminal.
 
     Returns:
-        The objects' statistics, in the order in which the source lists them, and the files that they are from.
+        The objects' statistics, in the order in which the source lists them, and the videos that they are of.
 
     Raises:
+        OptionError: an argument does not fit, or no video could be used.
         RawDataError: an annotation cannot be used.
     """
-    measure = partial(_measure_video, options=options, not_objects=annotations.not_objects)
-    tasks = [(measure, (video,)) for video in annotations.videos]
-    measured = list(run_in_order(tasks, jobs, executor, "measuring videos", progress=progress))
-    objects = [(video, found) for video, (tracks, _) in enumerate(measured) for found in tracks]
-    rank = {key: i for i, key in enumerate(annotations.objects or ())}
-    objects.sort(key=lambda item: rank.get((item[0], item[1].track), len(rank)))
-    sources = dict.fromkeys(source for _, files in measured for source in files)
-    return _join(objects, crops=len(options.columns)), list(sources)
+    videos = work_on_videos(
+        annotations,
+        partial(_measure_video, options=options, not_objects=annotations.not_objects),
+        every=every,
+        on_error=on_error,
+        jobs=jobs,
+        executor=executor,
+        title="measuring videos",
+        progress=progress,
+    )
+    return _join(annotations, videos, crops=len(options.columns)), videos
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,10 +166,9 @@ class _MeasuredObject:
 
 
 def _measure_video(
-    video: Video, *, options: MeasureOptions, not_objects: frozenset[int]
-) -> tuple[list[_MeasuredObject], tuple[SourceFile, ...]]:
-    read = video.read()
-    return [_measure(read, track, options) for track in read.tracks if track.category not in not_objects], read.sources
+    video: VideoTracks, *, options: MeasureOptions, not_objects: frozenset[int]
+) -> list[_MeasuredObject]:
+    return [_measure(video, track, options) for track in video.tracks if track.category not in not_objects]
 
 
 def _measure(video: VideoTracks, track: MaskTrack, options: MeasureOptions) -> _MeasuredObject:
@@ -164,7 +177,7 @@ def _measure(video: VideoTracks, track: MaskTrack, options: MeasureOptions) -> _
     outside = np.flatnonzero((between != 0) | (cells < 0) | (cells >= length))
     if outside.size:
         raise RawDataError(
-            video.name,
+            video.path or video.name,
             f"a mask in frame {track.frames[outside[0]]}",
             f"one of its {length} annotated frames, numbered from {video.first_frame} in steps of {video.frame_step}",
             place=f"object {track.track}",
@@ -172,8 +185,13 @@ def _measure(video: VideoTracks, track: MaskTrack, options: MeasureOptions) -> _
     return _MeasuredObject(track.track, track.category, length, cells, measure_track(track, options))
 
 
-def _join(objects: Sequence[tuple[int, _MeasuredObject]], *, crops: int) -> MaskStatistics:
-    """Put objects, each with the index of its video, into one table, a cell for each frame of each."""
+def _join(annotations: Annotations, videos: VideosDone[list[_MeasuredObject]], *, crops: int) -> MaskStatistics:
+    """Put the objects of all videos into one table, in the order of the source, a cell for each frame of each."""
+    rank = {key: i for i, key in enumerate(annotations.objects or ())}
+    order = [
+        (rank.get((v.index, found.track), len(rank)), i, found) for i, v in enumerate(videos.done) for found in v.result
+    ]
+    objects = [(video, found) for _, video, found in sorted(order, key=lambda entry: entry[0])]
     start = np.cumsum([0, *(found.length for _, found in objects)])
     values = np.full((start[-1], crops, 3), np.nan)
     annotated = np.zeros(start[-1], np.bool_)

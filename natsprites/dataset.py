@@ -119,6 +119,7 @@ class NaturalSprites(WindowDataset):
                 attributes["videos"],
                 attributes["categories"],
                 tuple(attributes["image_shape"]),
+                attributes.get("frame_step", ()),
             ),
             factor_names=FACTORS + (COLOR_FACTORS if colored else ()),
             factor_units=UNITS + (COLOR_UNITS if colored else ()),

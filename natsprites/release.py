@@ -12,6 +12,7 @@ import hashlib
 import io
 import re
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from temporalpairs.errors import DatasetWarning, OptionError, ReleasedFileError,
 from temporalpairs.sequences import SIDE, UNKNOWN
 from temporalpairs.store import read_store, write_store
 from temporalpairs.store.atomic import publishing
-from temporalpairs.store.manifest import Edition
+from temporalpairs.store.manifest import Edition, annotated_frame
 from temporalpairs.tracks import SourceFile
 
 if TYPE_CHECKING:
@@ -316,5 +317,8 @@ def export_release(store: str | Path, out: str | Path) -> Path:
     if "rendered" in attributes or objects is None:
         held = "rendered images" if "rendered" in attributes else "no objects, which a CSV has rows for"
         raise WrongStoreError(store, f"it holds {held}", "the store of mask statistics that it was made from")
-    write_released(out, from_sequences(read.sequences, objects, len(attributes["crop_columns"])))
+    # A row of the CSV has a cell for each annotated frame, whatever its number.
+    cells = annotated_frame(read.sequences.first_frame, read.sequences.video, attributes)
+    sequences = replace(read.sequences, first_frame=cells)
+    write_released(out, from_sequences(sequences, objects, len(attributes["crop_columns"])))
     return out

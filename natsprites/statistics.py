@@ -47,7 +47,7 @@ class MaskStatistics:
 def to_sequences(statistics: MaskStatistics) -> Sequences:
     """Cut the table into sequences: consecutive frames of one object in one crop, ordered by object, crop and time.
 
-    ``first_frame`` counts the cells of an object from 0.
+    ``first_frame`` counts the cells of an object, which are its annotated frames, from 0.
     """
     lengths = np.diff(statistics.start)
     owner = np.repeat(np.arange(len(statistics)), lengths)

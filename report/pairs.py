@@ -130,10 +130,10 @@ def _overlaid(first: Pixels, second: Pixels) -> Pixels:
 def _numbers(subject: Subject, pair: _Pair, inches: float) -> list[str]:
     """Return the texts under the images: how factors change, and their values in either frame, in up to two lines."""
     one, two = pair.sequence.factors[pair.at : pair.at + 2].astype(np.float64)
-    first = pair.at + (pair.sequence.first_frame or 0)
+    first, second = pair.sequence.numbers[pair.at : pair.at + 2]
     shown = [j for j, name in enumerate(subject.names) if one[j] != two[j] or name in ("y", "x", "area")]
     texts = []
-    for head, row, sign in (("change", two - one, "+"), (f"frame {first}", one, ""), (f"frame {first + 1}", two, "")):
+    for head, row, sign in (("change", two - one, "+"), (f"frame {first}", one, ""), (f"frame {second}", two, "")):
         numbers = [f"{figures.clean(subject.names[j])}\u00a0{_short(row[j], sign)}" for j in shown]
         lines = wrap(" ".join(numbers), int(inches * _LETTERS))[:2]
         texts.append("\n".join([head, *(fitted(line, inches, _POINTS) for line in lines)]))

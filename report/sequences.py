@@ -75,7 +75,7 @@ def plot_sequences(data: Data, *, rows: int = 8, columns: int = 8) -> Figure:
     for row, sequence in enumerate(chosen):
         top = height - _ABOVE - row * (_CELL + _BELOW)
         shown = np.unique(np.linspace(0, len(sequence) - 1, columns).round().astype(int))
-        frames = (sequence.first_frame or 0) + np.arange(len(sequence))
+        frames = sequence.numbers
         ax = figures.axes_at(figure, left, top, strip, _CELL)
         _draw_frames(ax, subject, sequence, shown, columns)
         ax.set_xticks(np.arange(len(shown)) * subject.step + (subject.size[1] - 1) / 2, frames[shown])

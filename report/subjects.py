@@ -229,4 +229,5 @@ def _view(store: Store) -> SequenceView:
     videos = list(attributes.get("videos", ()))
     videos += map(str, range(len(videos), int(sequences.video.max()) + 1))
     categories = attributes.get("categories", {})
-    return SequenceView(sequences, np.arange(len(sequences)), videos, categories, (height, width))
+    steps = attributes.get("frame_step", ())
+    return SequenceView(sequences, np.arange(len(sequences)), videos, categories, (height, width), steps)

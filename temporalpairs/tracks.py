@@ -6,7 +6,7 @@ have an object's id in every pixel gives these to `tracks_of_labels`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,38 @@ class VideoTracks:
     interval: float | None = None
     open_end: bool = False
     path: Path | None = None
+
+
+def thin(video: VideoTracks, every: int) -> VideoTracks:
+    """Keep every n-th annotated frame of a video, from the first on; 1 keeps all.
+
+    Args:
+        video: the video.
+        every: n, from 1 on.
+    """
+    if every == 1:
+        return video
+    step = every * video.frame_step
+
+    def thinned(track: MaskTrack) -> MaskTrack:
+        kept = (track.frames - video.first_frame) % step == 0
+        runs = np.diff(track.offsets)
+        return replace(
+            track,
+            frames=track.frames[kept],
+            sizes=track.sizes[kept],
+            counts=track.counts[np.repeat(kept, runs)],
+            offsets=np.concatenate(([0], np.cumsum(runs[kept]))),
+            length=None if track.length is None else -(-track.length // every),
+        )
+
+    return replace(
+        video,
+        tracks=tuple(map(thinned, video.tracks)),
+        length=-(-video.length // every),
+        frame_step=step,
+        interval=video.interval and every * video.interval,
+    )
 
 
 def group_tracks(

@@ -27,7 +27,20 @@ from temporalpairs.datasets import DATASETS
 from temporalpairs.download.cache import HOME_VARIABLE
 from temporalpairs.store import read_store, write_store
 
-COMMANDS = ("build", "demo", "download", "evaluate", "export", "info", "preview", "render", "stats", "train", "verify")
+COMMANDS = (
+    "build",
+    "demo",
+    "download",
+    "evaluate",
+    "export",
+    "info",
+    "inspect",
+    "preview",
+    "render",
+    "stats",
+    "train",
+    "verify",
+)
 TRAIN = ("--no-evaluation", "--no-tensorboard", "--quiet", "--device", "cpu")
 
 
@@ -122,6 +135,7 @@ def test_build_takes_several_sources_and_options(tmp_path: Path, capsys: pytest.
         "crops": 3,
         "drop_extreme_ids": False,
         "long_before_hole": False,
+        "every": 1,
     }
     assert read.attributes["videos"] == ["0000", "0001"]
     assert read.sequences.crop.max() == 2
@@ -141,7 +155,7 @@ def test_info_is_written_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[
     looks = ["--size", 16, "--anti-aliasing", 2, "--shapes", "square", "--colors", "1,0,0", "0,1,0.5"]
     assert run("render", "natural-sprites:sample", "--out", out, *looks, "--quiet") == 0
     text = capsys.readouterr().out
-    assert "of=build_natural_sprites (downscale=yes, keep_aspect=yes, stride=32)" in text
+    assert "of=build_natural_sprites (downscale=yes, keep_aspect=yes, stride=32, every=1)" in text
     assert "colors=((1.0, 0.0, 0.0), (0.0, 1.0, 0.5))" in text
     assert "person, giant_panda" in text
     assert "klindt2021towards" in text

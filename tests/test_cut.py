@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import reference_masks as reference
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kitti_masks_sample import synthesize_mots
 from painting import paint_video
 from PIL import Image
@@ -31,6 +33,7 @@ from raw import (
     write_text,
 )
 from scipy import ndimage
+from torch.nn.functional import interpolate
 
 from kittimasks.build import build_kitti_masks
 from kittimasks.cut import cut_video, grid, nearest_source, shrunk_width
@@ -613,8 +616,38 @@ def test_portrait_images_are_refused_with_their_size_full_path_and_frame(tmp_pat
             build_kitti_masks("out.zarr", [f"{n}/{layout}" for n in (0, 1)], progress=False)
         text = str(caught.value)
         assert text.startswith(f"{tmp_path / '1' / layout / name}, frame 1: an image of {shape[0]} × {shape[1]} pixels")
-        assert "Expected landscape images. Leave this video out, or turn its images." in text
+        assert "Expected landscape images. Leave this video out, turn its images, or turn a quirk off" in text
     assert not Path("out.zarr").exists()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 90), st.integers(1, 200), st.integers(1, 7), st.integers(0, 2**32 - 1))
+def test_an_image_on_its_side_gives_its_crops_on_their_sides(width, extra, crops, seed):
+    """The crops of a portrait image are those of the same image turned: rows and columns change places."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 3, (3, 1 + (width + extra) // 20, 1 + width // 20), np.uint16)
+    high = blocks.repeat(20, axis=1).repeat(20, axis=2)[:, : width + extra, :width]
+    cuts = []
+    for video in (high, high.transpose(0, 2, 1)):
+        tracks = tracks_of_labels("0000", enumerate(map(np.ascontiguousarray, video)), lambda track: track)
+        cuts.append(cut_video(VideoTracks("0000", tracks, (), 3), CutOptions(min_pixels=1, crops=crops)))
+    portrait, landscape = cuts
+    assert table(portrait) == table(landscape)
+    frames = [np.unpackbits(cut.frames, axis=1).reshape(-1, SIDE, SIDE) for cut in cuts if cut.frames is not None]
+    assert np.array_equal(frames[0], frames[1].transpose(0, 2, 1))
+    assert np.array_equal(portrait.factors, landscape.factors[:, [1, 0, 2]])
+
+
+def test_portrait_images_are_shrunk_to_64_columns_by_nearest_neighbor():
+    labels = np.random.default_rng(3).integers(0, 2, (200, 70)).astype(np.uint16)
+    tracks = tracks_of_labels("0000", enumerate([labels] * 2), lambda track: track)
+    cut = cut_video(VideoTracks("0000", tracks, (), 2))
+    small = interpolate(torch.tensor(labels, dtype=torch.float32)[None, None], size=(182, 64))[0, 0].numpy()
+    assert cut.frames is not None
+    assert cut.crop.tolist() == list(range(6))
+    for crop, packed in enumerate(cut.frames[::2]):
+        top = crop * ((182 - 64) // 5)
+        assert np.array_equal(np.unpackbits(packed).reshape(64, 64), small[top : top + 64])
 
 
 def test_images_below_64_rows_are_cut(tmp_path):
@@ -702,6 +735,7 @@ def test_a_store_says_of_its_annotations_what_they_say_of_themselves(tmp_path):
         "crops": 6,
         "drop_extreme_ids": True,
         "long_before_hole": True,
+        "every": 1,
     }
 
 

@@ -830,3 +830,57 @@ def test_control_characters_in_names_are_printed_with_escapes(tmp_path):
     with pytest.warns(DatasetWarning, match=r"left out '\\x1b\.csv'") as warned:
         open_annotations(folder, "mots")
     assert str(warned[0].message).isprintable()
+
+
+def kitti_360(folder: Path, drives: int = 1) -> Path:
+    """Write drives of KITTI-360: roads and cars without instances, and persons, riders and cars with them."""
+    still = box((7000, 0, 0, 40, 20), (24001, 5, 30, 30, 50), (26000, 0, 60, 9, 70), (26013, 20, 60, 40, 90))
+    for n in range(drives):
+        images = write_pngs(folder / "train" / f"2013_05_28_drive_000{n}_sync" / "image_00" / "instance", [still] * 3)
+        for frame in (2, 1, 0):
+            (images / f"{frame:06d}.png").rename(images / f"{frame + 250:010d}.png")
+    return folder
+
+
+@pytest.mark.parametrize("level", ["", "train", "train/{drive}", "train/{drive}/image_00/instance"])
+def test_kitti_360_has_its_own_classes_and_none_of_the_releases_quirks(tmp_path, level):
+    drive = "2013_05_28_drive_0000_sync"
+    opened = open_annotations(kitti_360(tmp_path / "data_2d_semantics") / level.format(drive=drive))
+    (video,) = opened.videos
+    read = video.read()
+    assert (opened.reader, video.name) == ("mots", drive)
+    assert kept(read) == {24001: (24, [250, 251, 252]), 26013: (26, [250, 251, 252])}
+    assert (read.first_frame, read.frame_step, read.interval) == (250, 1, 0.1)
+    assert (opened.categories[24], opened.categories[26], opened.release_of) == ("person", "car", "")
+    assert (opened.not_objects, opened.left_out) == (set(), set())
+    assert "liao2022kitti360" in opened.citation
+
+
+def test_several_drives_and_other_annotations_beside_them(tmp_path):
+    raw = kitti_360(tmp_path / "data_2d_semantics", drives=2)
+    assert len(find_videos(raw)) == 2
+    with pytest.raises(OptionError, match=r"0005\.txt is not of KITTI-360, as other paths are"):
+        find_videos(raw, text_file(tmp_path))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_motsynth_has_several_lines_of_a_crowd_and_counts_from_either_number(tmp_path, first):
+    crowd = [box((1, 0, 0, 9, 9)) == 1, box((1, 5, 5, 20, 20)) == 1]
+    text = [line(first + t, 2001, VIDEO[0] == 2001, 2) for t in range(3)]
+    text += [line(first + t, 10000, mask, 2) for t in range(3) for mask in crowd]
+    folder = tmp_path / "mots_annotations" / "000"
+    (folder / "gt").mkdir(parents=True)
+    (folder / "gt" / "gt.txt").write_text("".join(text))
+    write_seqinfo(folder, length=3, height=HEIGHT, width=WIDTH)
+    video = read_one(tmp_path / "mots_annotations")
+    assert (video.name, video.first_frame, video.length, video.interval) == ("000", first, 3, 1 / 30)
+    person, ignored = video.tracks
+    assert (person.frames.tolist(), ignored.category) == ([first, first + 1, first + 2], 10)
+    np.testing.assert_array_equal(ignored[0].to_mask(), crowd[0] | crowd[1])
+
+
+def test_text_files_named_after_their_videos_are_read_from_an_archive(tmp_path):
+    for name in ("b1c66a42-6f7d68ca", "KITTI-0002", "scene"):
+        write_text(tmp_path / "text" / f"{name}.txt", VIDEO)
+    archive = shutil.make_archive(str(tmp_path / "text"), "zip", tmp_path / "text")
+    assert [video.name for video in open_annotations(archive).videos] == ["KITTI-0002", "b1c66a42-6f7d68ca", "scene"]

@@ -80,7 +80,7 @@ def test_the_sample_has_what_its_json_has(store: Path, raw: dict[str, Any]) -> N
     assert [source["name"] for source in read.attributes["sources"]] == [SAMPLE_FILE.name]
     assert read.attributes["builder"] == {
         "name": "build_natural_sprites",
-        "options": {"downscale": True, "keep_aspect": True, "stride": 32},
+        "options": {"downscale": True, "keep_aspect": True, "stride": 32, "every": 1},
     }
 
 
@@ -239,7 +239,7 @@ def test_tracks_of_any_format_are_measured(tmp_path: Path) -> None:
         (0, 3, 2, 4), (1, 3, 1, 6), (1, 4, 2, 2),
     ]  # fmt: skip
     seen = sequences.crop == 1  # columns 32 … 95
-    assert sequences.first_frame[seen & (sequences.video == 0)].tolist() == [0, 3]
+    assert sequences.first_frame[seen & (sequences.video == 0)].tolist() == [5, 20]
     rows = np.repeat(seen & (sequences.video == 0), sequences.lengths)
     assert sequences.factors[rows].tolist() == [[24.5, 10.5, 60], [24.5, 11.5, 60], [24.5, 12.5, 60]]
     assert {key: read.attributes[key] for key in ("license", "reader", "videos", "categories")} == {

@@ -64,7 +64,7 @@ def test_objects_that_do_not_fit_are_neither_written_nor_read(
         write_store(tmp_path / "store.h5", SEQUENCES, {})
     assert not list(tmp_path.iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_fit", lambda arrays: True)
+        patch.setattr(store, "_fit", lambda arrays, attributes: True)
         path = write_store(tmp_path / "store.h5", SEQUENCES, {})
     with pytest.raises(StoreCorruptError, match="do not fit together"):
         read_store(path)
@@ -92,7 +92,7 @@ def test_parts_of_which_something_would_be_lost_are_not_joined(parts: list[Seque
 def test_a_manifest_without_one_of_the_tables_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(store, "OBJECT_COLUMNS", ("video", "track"))
-        patch.setattr(store, "_fit", lambda arrays: True)
+        patch.setattr(store, "_fit", lambda arrays, attributes: True)
         path = write_store(tmp_path / "store.zarr", SEQUENCES, {})
     with pytest.raises(StoreCorruptError, match="about its objects is missing"):
         read_store(path)

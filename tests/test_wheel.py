@@ -77,7 +77,7 @@ def test_the_wheel_holds_every_package_under_its_installed_name_and_little_else(
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info" not in name}
     ours = [path for top in (*TOPS, *MAPPED) for path in (ROOT / top).rglob("*") if path.is_file()]
-    kinds = (".py", ".pyi", ".typed", ".json", ".txt", ".md", ".bib")
+    kinds = (".py", ".pyi", ".typed", ".json", ".txt", ".md", ".bib", ".csv")
     kept = [path.relative_to(ROOT) for path in ours if path.suffix in kinds]
     assert names == {str(Path("temporalpairs", path) if path.parts[0] in MAPPED else path) for path in kept}
     assert {f"{top}/py.typed" for top in TOPS} <= names

@@ -342,7 +342,7 @@ def test_a_contradictory_or_incomplete_file_is_refused_with_its_place(tmp_path, 
     put(value, where, copy.deepcopy(replacement))
     path = write(tmp_path, value)
     with pytest.raises(RawDataError) as caught:
-        youtube_vis.open([path])
+        open_annotations(path, "youtube-vis")
     text = str(caught.value)
     assert text.startswith(f"{path}, {place}")
     assert found in text
@@ -379,7 +379,7 @@ def test_a_size_that_nobody_states_is_refused_where_a_mask_needs_it(tmp_path):
     for entry in (value["videos"][0], value["annotations"][0]):
         del entry["width"]
     with pytest.raises(RawDataError, match="annotation 17: neither its video nor its masks state a width"):
-        youtube_vis.open([write(tmp_path, value)])
+        open_annotations(write(tmp_path, value), "youtube-vis")
     value["annotations"][0]["segmentations"] = [None, []]
     assert len(object_of(write(tmp_path, value))) == 0
 
@@ -389,7 +389,7 @@ def test_sizes_of_masks_that_contradict_each_other_are_refused(tmp_path):
     for entry in (*value["videos"], *value["annotations"]):
         del entry["height"], entry["width"]
     with pytest.raises(RawDataError, match="annotation 17, frame 1: width is 18, that of its video is 17"):
-        youtube_vis.open([write(tmp_path, value)])
+        open_annotations(write(tmp_path, value), "youtube-vis")
 
 
 def test_a_video_whose_number_of_frames_nobody_states_has_those_of_its_longest_annotation(tmp_path):
@@ -404,7 +404,7 @@ def test_an_image_of_more_pixels_than_can_be_counted_is_refused(tmp_path):
     for entry in (value["videos"][0], value["annotations"][0]):
         entry.update(height=65_535, width=65_535)
     with pytest.raises(RawDataError, match="video 5: an image of 65535 × 65535 pixels"):
-        youtube_vis.open([write(tmp_path, value)])
+        open_annotations(write(tmp_path, value), "youtube-vis")
 
 
 def test_a_category_may_have_any_number(tmp_path):
@@ -533,7 +533,7 @@ OTHER_FILES = {
 @pytest.mark.parametrize(("value", "found"), OTHER_FILES.values(), ids=OTHER_FILES)
 def test_another_json_file_is_told_what_the_schema_is(tmp_path, value, found):
     with pytest.raises(RawDataError) as caught:
-        youtube_vis.open([write(tmp_path, value)])
+        open_annotations(write(tmp_path, value), "youtube-vis")
     assert found in str(caught.value)
     assert "YouTube-VIS schema" in str(caught.value)
     assert '"segmentations": [null or a mask, …]' in str(caught.value)
@@ -561,7 +561,7 @@ def test_what_is_not_json_is_refused_with_its_position(tmp_path, data, found):
     path = tmp_path / "train.json"
     path.write_bytes(data)
     with pytest.raises(RawDataError, match=found):
-        youtube_vis.open([path])
+        open_annotations(path, "youtube-vis")
 
 
 def test_every_beginning_of_a_file_is_refused(tmp_path):
@@ -570,7 +570,7 @@ def test_every_beginning_of_a_file_is_refused(tmp_path):
     for end in range(0, len(text), 13):
         path.write_text(text[:end])
         with pytest.raises(RawDataError, match=rf"line 1, column {end + 1}: cannot be read as JSON"):
-            youtube_vis.open([path])
+            open_annotations(path, "youtube-vis")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gzip"])

@@ -12,15 +12,15 @@ Both recipes, the command line, provenance and error texts follow from the regis
 from __future__ import annotations
 
 import os
+import tarfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from temporalpairs.builders.formats.opening import Place, UnpackedVideo, find_places
-from temporalpairs.builders.formats.reading import entries
 from temporalpairs.checks import number
 from temporalpairs.errors import OptionError, RawDataError
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from temporalpairs.tracks import VideoTracks
 
 READERS: dict[str, str] = {
+    "panoptic": "temporalpairs.builders.formats.panoptic",
     "vos": "temporalpairs.builders.formats.vos",
     "mots": "temporalpairs.builders.formats.mots",
     "sav": "temporalpairs.builders.formats.sav",
@@ -40,6 +41,11 @@ READERS: dict[str, str] = {
     "youtube-vis": "temporalpairs.builders.formats.youtube_vis",
 }
 """Name of each raw format → module of its reader. `open_annotations` tries them in this order."""
+
+OnError = Literal["stop", "skip"]
+"""What to do about a video that cannot be used: stop, or leave the video out and say so."""
+
+ON_ERROR: tuple[OnError, ...] = ("stop", "skip")
 
 _NAMED = 5  # members of an archive that an error names
 
@@ -57,6 +63,25 @@ class Video(Protocol):
         Raises:
             RawDataError: an annotation cannot be used; file and place are named.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyVideo:
+    """A video of a file of several whose annotations contradict themselves: reading it raises the error.
+
+    A reader that checks its videos when it opens a file gives this, so that the others can be used without it.
+    """
+
+    name: str
+    error: RawDataError
+
+    def read(self) -> VideoTracks:
+        """Raise the error.
+
+        Raises:
+            RawDataError: always.
+        """
+        raise self.error
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +118,7 @@ def open_annotations(
     reader: str | None = None,
     *,
     min_score: float | None = None,
+    on_error: OnError = "stop",
 ) -> Annotations:
     """Open raw annotations: find the videos at one path or several, without reading their masks.
 
@@ -102,6 +128,8 @@ def open_annotations(
             ``"-"`` for standard input. Annotations that are open already are returned as they are.
         reader: name of the raw format, one of `READERS`; by default it is recognized from what lies at the paths.
         min_score: for predictions, the score below which an object is left out; 0.5 by default.
+        on_error: what to do about a video that is known to be faulty before its masks are read: ``"stop"`` here, or
+            ``"skip"``: the error is raised when the video is read.
 
     Raises:
         OptionError: no path was given, ``reader`` is unknown, the paths are of different formats, a video was found
@@ -142,6 +170,9 @@ def open_annotations(
         for place in places:
             named.enter_context(place.known_by())
         annotations: Annotations = module.open([place.path for place in places], **options)
+        faulty = next((video for video in annotations.videos if isinstance(video, FaultyVideo)), None)
+        if faulty is not None and on_error == "stop":
+            raise faulty.error
     return replace(annotations, videos=_kept(annotations.videos, places), reader=reader)
 
 
@@ -163,6 +194,8 @@ def _module(reader: str) -> ModuleType:
 
 def _find(place: Place, readers: Iterable[str]) -> str | None:
     """Find what a reader recognizes, at a place or in the only entry of its folder, and return the reader's name."""
+    from temporalpairs.builders.formats.reading import entries  # NumPy, which --help does without
+
     path = place.path
     while True:
         for name in readers:
@@ -176,12 +209,16 @@ def _find(place: Place, readers: Iterable[str]) -> str | None:
 
 
 def _recognize(place: Place) -> str:
+    from temporalpairs.builders.formats.reading import entries
+
     with place.known_by():
         name = _find(place, READERS)
         if name is not None:
             return name
         layouts = "\n".join(f"  {name}:\n{_module(name).LAYOUTS}" for name in READERS)
         remedy = "Check the path, or name a reader."
+        if place.path.is_file() and tarfile.is_tarfile(place.path):
+            remedy = "Unpack the tar archive first."
         if place.is_temporary and place.path.is_dir():
             names = ", ".join(entry.name for entry in entries(place.path)[:_NAMED])
             remedy = f"Name one of its members, such as {names}: {place.given}/NAME."

@@ -3,13 +3,15 @@
 An id is class · 1000 + instance; class 1 is car, 2 pedestrian, 10 ignore region
 (https://www.vision.rwth-aachen.de/page/mots, section "Annotation Format"). Variants that are read too: exports of CVAT
 and Datumaro, whose ``labels.txt`` names class 1 in its first line, class 2 in its second; RobMOTS, with a score behind
-the class; MOTSynth, with several lines of a crowd in a frame; KITTI-360, with ten digits in the name of a frame.
+the class; MOTSynth, with several lines of a crowd in a frame; KITTI-360 (https://www.cvlibs.net/datasets/kitti-360),
+with the classes of Cityscapes, ten digits in the name of a frame, and instance 0 for what has no instances.
 """
 
 from __future__ import annotations
 
 import codecs
 import configparser
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +40,7 @@ LAYOUTS = """\
     0000.txt                    one video of text, also .txt.gz; where text and PNGs lie side by side, text is read
     instances_txt/0000.txt …    a folder of them
     instances/0000/000000.png … instance PNGs (16-bit), a video's folder of them or a folder of such folders
+    DRIVE/image_00/instance/0000000250.png …  KITTI-360, a drive or a folder of them
     MOTS20-02/gt/gt.txt         a sequence of MOTSChallenge, or a folder of them
     a folder that holds instances_txt/, instances/, train/, val/, test/ or default/"""
 
@@ -61,10 +64,34 @@ _DIGITS = 9  # of a number in a line; leading zeros do not count
 
 _LINE = "six fields: frame id class_id height width rle (RobMOTS: a score behind class_id)"
 _IMAGE = "a 16-bit grayscale PNG whose pixels are instance ids"
+# KITTI-360's classes are those of Cityscapes, with more behind them (kitti360scripts, helpers/labels.py).
+_KITTI_360 = dict(
+    enumerate(
+        (
+            "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road",
+            "sidewalk", "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole",
+            "polegroup", "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car",
+            "truck", "bus", "caravan", "trailer", "train", "motorcycle", "bicycle", "garage", "gate", "stop",
+            "smallpole", "lamp", "trash bin", "vending machine", "box", "unknown construction", "unknown vehicle",
+            "unknown object",
+        )
+    )
+)  # fmt: skip
+_KITTI_360_LICENSE = "that of the annotations; KITTI-360: CC BY-NC-SA 3.0"
+_KITTI_360_CITATION = """\
+@article{liao2022kitti360,
+  title   = {{KITTI-360}: A Novel Dataset and Benchmarks for Urban Scene Understanding in {2D} and {3D}},
+  author  = {Liao, Yiyi and Xie, Jun and Geiger, Andreas},
+  journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
+  year    = {2022}
+}
+"""
 _COMPANIONS = (LABELS, "images")  # what CVAT writes beside the annotations
-_INNER = ("instances_txt", "instances", "train", "val", "test", "default")  # folders to look into
+_INNER = ("instances_txt", "instances", "data_2d_semantics", "train", "val", "test", "default")  # folders to look into
 _TEXT_NAME = re.compile(r"(.+)\.txt(\.gz)?", re.IGNORECASE | re.DOTALL)
 _VIDEO_NAME = re.compile(r"[0-9]+|MOTS20-.*", re.IGNORECASE)  # text of this name is a video, whatever is in it
+_KITTI_NAME = re.compile(r"(KITTI-)?00[0-2][0-9]", re.IGNORECASE)  # 0000 … 0028
+_KITTI_RATE = 10  # frames a second (Geiger et al., Vision meets Robotics: The KITTI Dataset, 2013)
 _NUMBER = re.compile(rb"0*[0-9]{1,%d}" % _DIGITS)
 _SCORE = re.compile(rb"[-+.0-9eE]+")
 _FIRST_LINE = re.compile(rb"\s*([0-9]+\s+){3}([-+.0-9eE]+\s+)?([0-9]+\s+){2}\S")
@@ -80,6 +107,7 @@ class TextVideo:
         root: the folder that source names are relative to.
         first_frame: number of the first frame, unless the text has a lower one; MOTSChallenge counts from 1.
         info: number of frames, height and width in pixels that a ``seqinfo.ini`` states, if there is one.
+        rate: frames a second, where they are known.
     """
 
     name: str
@@ -87,6 +115,7 @@ class TextVideo:
     root: Path
     first_frame: int = 0
     info: tuple[int, int, int] | None = None
+    rate: float | None = None
 
     def read(self) -> VideoTracks:
         """Read and check all lines.
@@ -113,7 +142,7 @@ class TextVideo:
         # Without a seqinfo.ini, frames behind the last annotated one leave no trace in the text.
         length = self.info[0] if self.info else int(numbers[:, 0].max(initial=first - 1)) + 1 - first
         return VideoTracks(
-            self.name, tracks, (source,), length, first_frame=first, open_end=self.info is None, path=self.path
+            self.name, tracks, (source,), length, first, 1, self.rate and 1 / self.rate, self.info is None, self.path
         )
 
     def _parse(self, text: bytes) -> tuple[np.ndarray, list[bytes], list[int]]:
@@ -188,7 +217,15 @@ class PngVideo:
         Raises:
             RawDataError: an image is missing, damaged, or no 16-bit instance image.
         """
-        return read_label_images(self.name, self.path, self.root, _decode, _class_of)
+        kitti = child(self.path.parent, LABELS) is None and _KITTI_NAME.fullmatch(self.path.name)
+        rate = _KITTI_RATE if kitti or self.is_kitti_360 else None
+        decode = _decode_kitti_360 if self.is_kitti_360 else _decode
+        return read_label_images(self.name, self.path, self.root, decode, _class_of, rate=rate)
+
+    @property
+    def is_kitti_360(self) -> bool:
+        """Whether the images lie where KITTI-360 has them, so that they have its classes."""
+        return _is_kitti_360(self.path)
 
 
 MotsVideo = TextVideo | PngVideo
@@ -218,6 +255,11 @@ def open(paths: list[Path]) -> Annotations:  # noqa: A001 - the name that every 
         warn_of_left_out(path, left_out)
         groups.append(videos)
     joined: tuple[MotsVideo, ...] = join_videos(paths, groups)
+    if any(isinstance(video, PngVideo) and video.is_kitti_360 for video in joined):
+        other = next((v for v in joined if not (isinstance(v, PngVideo) and v.is_kitti_360)), None)
+        if other is not None:
+            raise OptionError(f"{other.path} is not of KITTI-360, as other paths are. Build one store of each.")
+        return Annotations(joined, _KITTI_360, _KITTI_360_LICENSE, _KITTI_360_CITATION)
     labels = {_class_names(video): video.path for video in joined}
     if len(labels) > 1:
         first, second, *_ = labels.values()
@@ -235,6 +277,11 @@ def open(paths: list[Path]) -> Annotations:  # noqa: A001 - the name that every 
 
 def _decode(path: Path, data: bytes) -> np.ndarray:
     return decode_png(path, data, ("I;16",), _IMAGE, "Give the instance images, not the color ones.")
+
+
+def _decode_kitti_360(path: Path, data: bytes) -> np.ndarray:
+    labels = _decode(path, data)
+    return np.where(labels % _INSTANCES_PER_CLASS == 0, np.uint16(0), labels)
 
 
 def _class_of(track: int) -> int:
@@ -287,7 +334,13 @@ def _video(path: Path, root: Path) -> MotsVideo | None:
         text = (child(gt, "gt.txt") or child(gt, "gt.txt.gz")) if gt is not None and gt.is_dir() else None
         if text is not None:
             return _text_video(text, root)
+        camera = child(path, "image_00")
+        images = child(camera, "instance") if camera is not None and camera.is_dir() else None
+        if images is not None and images.is_dir() and first_numbered_png(images):
+            return PngVideo(path.name, images, root)
         image = first_numbered_png(path)
+        if image and _is_kitti_360(path):
+            return PngVideo(path.parent.parent.name, path, path.parents[2])
         return PngVideo(path.name, path, root) if image and not _is_other_image(image) else None
     name = _text_name(path)
     if name is None or not (_VIDEO_NAME.fullmatch(name) or _is_mots(path)):
@@ -300,22 +353,33 @@ def _text_video(path: Path, root: Path) -> TextVideo:
     name = _text_name(path) or path.name
     folder = path.parent.parent
     if name.lower() == path.parent.name.lower() == "gt":
-        return TextVideo(folder.name, path, folder.parent, first_frame=1, info=_read_seqinfo(folder))
-    return TextVideo(name, path, root, first_frame=1 if name.upper().startswith("MOTS20-") else 0)
+        info, rate = _read_seqinfo(folder)
+        return TextVideo(folder.name, path, folder.parent, first_frame=1, info=info, rate=rate)
+    return TextVideo(name, path, root, 1 if name.upper().startswith("MOTS20-") else 0, rate=_rate(name))
 
 
-def _read_seqinfo(folder: Path) -> tuple[int, int, int] | None:
+def _is_kitti_360(images: Path) -> bool:
+    return images.name.lower() == "instance" and images.parent.name.lower().startswith("image_")
+
+
+def _rate(name: str) -> float | None:
+    return _KITTI_RATE if _KITTI_NAME.fullmatch(name) else None
+
+
+def _read_seqinfo(folder: Path) -> tuple[tuple[int, int, int] | None, float | None]:
+    """Read length, height and width of a video, and its frames a second where they are stated."""
     path = child(folder, "seqinfo.ini")
     if path is None:
-        return None
+        return None, None
     parser = configparser.ConfigParser()
     try:
         parser.read_string(read_file(path, folder)[0].decode("utf-8-sig"))
         length, height, width = (int(parser["Sequence"][key]) for key in ("seqLength", "imHeight", "imWidth"))
+        rate = float(parser["Sequence"].get("frameRate", "0"))
     except (configparser.Error, KeyError, ValueError) as error:
         expected = "a section [Sequence] with the numbers seqLength, imHeight and imWidth"
         raise RawDataError(path, f"cannot be read ({error})", expected) from error
-    return length, height, width
+    return (length, height, width), rate if 0 < rate < math.inf else None
 
 
 def _class_names(video: MotsVideo) -> tuple[str, ...]:

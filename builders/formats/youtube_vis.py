@@ -13,13 +13,14 @@ import unicodedata
 import warnings
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 from jaxtyping import Int64
 
-from temporalpairs.builders.formats import Annotations
+from temporalpairs.builders.formats import Annotations, FaultyVideo
 from temporalpairs.builders.formats.coco import (
     MASK,
     POINTS,
@@ -58,6 +59,7 @@ CITATION = """\
 """
 
 _PLAIN = b"0123456789, \t\r\n"  # characters of whole numbers in a JSON list
+_STEP, _RATE = 5, 30  # of YouTube-VIS: from a frame's number to the next one's, and frame numbers a second
 
 _SCHEMA = """a JSON object in the YouTube-VIS schema:
     {"videos": [{"id", "height", "width", "length", "file_names"}, …],
@@ -135,7 +137,7 @@ def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that ev
         RawDataError: a file is missing, is not JSON, is not in the YouTube-VIS schema, or contradicts itself; the text
             names line and column, or video, annotation and frame.
     """
-    videos: list[AnnotatedVideo] = []
+    videos: list[AnnotatedVideo | FaultyVideo] = []
     objects: list[tuple[int, int]] = []
     contents: dict[str, Path] = {}
     names: dict[str, Path] = {}
@@ -183,6 +185,7 @@ class AnnotatedVideo:
         height: rows of the images in pixels; 0 if the file does not state it, and there is no mask.
         width: columns of the images in pixels, or 0.
         annotations: the objects, by ascending id.
+        interval: seconds between neighboring frames; None where the file does not tell.
     """
 
     path: Path
@@ -192,6 +195,7 @@ class AnnotatedVideo:
     height: int
     width: int
     annotations: tuple[Annotation, ...]
+    interval: float | None = None
 
     def read(self) -> VideoTracks:
         """Parse and check the masks of all objects; an object without any mask is a track too.
@@ -210,7 +214,7 @@ class AnnotatedVideo:
                 DatasetWarning,
                 stacklevel=2,
             )
-        return VideoTracks(self.name, tracks, (self.source,), self.length)
+        return VideoTracks(self.name, tracks, (self.source,), self.length, interval=self.interval, path=self.path)
 
     def _track(self, annotation: Annotation, dropped: list[str]) -> MaskTrack:
         frames: list[int] = []
@@ -331,7 +335,7 @@ def _entry(data: bytes, section: str, index: int) -> str:
     return f"{_SECTIONS[section]} {int(number)}"
 
 
-def _videos(path: Path, source: SourceFile, content: _Content, label: str) -> list[AnnotatedVideo]:
+def _videos(path: Path, source: SourceFile, content: _Content, label: str) -> list[AnnotatedVideo | FaultyVideo]:
     """Assign annotations to videos, and check that all ids exist, once."""
     videos = _by_id(path, "video", content.videos)
     categories = _by_id(path, "category", content.categories)
@@ -344,10 +348,13 @@ def _videos(path: Path, source: SourceFile, content: _Content, label: str) -> li
                 found = f"there is no {key} with its {key}_id {number}"
                 raise RawDataError(path, found, f"the id of a {key}", place=place)
         objects[int(annotation.video_id)].append(annotation)
-    return [
-        _video(path, source, name, video, _by_id(path, "annotation", objects[number]))
-        for name, (number, video) in zip(_names(videos, label), videos.items(), strict=True)
-    ]
+    described: list[AnnotatedVideo | FaultyVideo] = []
+    for name, (number, video) in zip(_names(videos, label), videos.items(), strict=True):
+        try:
+            described.append(_video(path, source, name, video, _by_id(path, "annotation", objects[number])))
+        except RawDataError as error:
+            described.append(FaultyVideo(name, error))
+    return described
 
 
 def _by_id(path: Path, kind: str, entries: Sequence[Any]) -> dict[int, Any]:
@@ -407,7 +414,15 @@ def _video(
         found = f"an image of {height} × {width} pixels"
         raise RawDataError(path, found, f"at most {MAX_PIXELS:,} pixels", place=f"video {int(video.id)}")
     ordered = tuple(annotations[number] for number in sorted(annotations))
-    return AnnotatedVideo(path, source, name, length, height, width, ordered)
+    return AnnotatedVideo(path, source, name, length, height, width, ordered, _interval(video.file_names or []))
+
+
+def _interval(names: list[str]) -> float | None:
+    """Return the seconds between frames of YouTube-VIS, which annotates every fifth frame of 30 a second."""
+    digits = [re.search(r"([0-9]{5})\.jpg$", name) for name in names]
+    numbers = [int(match[1]) for match in digits if match]
+    fifths = len(numbers) == len(names) > 1 and all(b - a == _STEP for a, b in pairwise(numbers))
+    return _STEP / _RATE if fifths else None
 
 
 def _agree(path: Path, place: str, size: list[int | None], stated: Sequence[int | float | None]) -> None:

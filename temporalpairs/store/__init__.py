@@ -32,6 +32,7 @@ from temporalpairs.sequences import OBJECT_COLUMNS, TABLE_COLUMNS, Objects, Sequ
 from temporalpairs.store import hdf5 as hdf5_format
 from temporalpairs.store import zarr as zarr_format
 from temporalpairs.store.atomic import publishing
+from temporalpairs.store.manifest import annotated_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,13 +174,11 @@ class StoreWriter:
         """Add the sequences of the next video, or of all if there is only this part.
 
         Raises:
-            OptionError: its arrays do not fit together.
+            OptionError: it has not one frame for each row of factors.
             StoreError: the disk is full, say.
         """
-        if len(part) and not _fit(_rows_of(part) | _table_of(part)):
-            raise OptionError(
-                f"{self._path} was not written: the arrays of sequences do not fit together; see Sequences."
-            )
+        if part.frames is not None and (part.frames.ndim != 2 or len(part.frames) != len(part.factors)):
+            raise OptionError(self._misfit())
         with _writing(self._path):
             for name, array in _rows_of(part).items():
                 self._rows.setdefault(name, _Rows(name, self._writer)).add(array)
@@ -192,10 +191,12 @@ class StoreWriter:
         """Write the table and the manifest, and read all of the store back.
 
         Raises:
-            OptionError: the attributes are no JSON.
+            OptionError: the parts do not fit together, or the attributes are no JSON.
             StoreError: the disk is full, say, or what was written does not read back.
         """
         table = self._tables[0] if len(self._tables) == 1 else Sequences.concatenate(self._tables)
+        if not _fit(_rows_of(table) | _table_of(table), attributes):
+            raise OptionError(self._misfit())
         with _writing(self._path):
             for name, array in _table_of(table).items():
                 self._rows[name] = _Rows(name, self._writer)
@@ -209,6 +210,9 @@ class StoreWriter:
                 ) from None
             self._writer.finish(manifest)
             _read_back(self._path, self._built, manifest)
+
+    def _misfit(self) -> str:
+        return f"{self._path} was not written: the arrays of these sequences do not fit together; see Sequences."
 
 
 class _Rows:
@@ -272,7 +276,7 @@ def read_store(path: str | Path) -> Store:
     arrays = dict(_checked_arrays(path, attributes["arrays"]))
     for array in arrays.values():
         array.flags.writeable = False
-    return Store(path, attributes, _sequences(path, arrays))
+    return Store(path, attributes, _sequences(path, arrays, attributes))
 
 
 def read_attributes(path: str | Path) -> Attributes:
@@ -374,14 +378,14 @@ def _little_endian(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for name, array in arrays.items()}
 
 
-def _sequences(path: Path, arrays: dict[str, np.ndarray]) -> Sequences:
+def _sequences(path: Path, arrays: dict[str, np.ndarray], attributes: Attributes) -> Sequences:
     columns = {name: f"sequence/{name}" for name in ("start", *TABLE_COLUMNS)}
     of_objects = {name: f"object/{name}" for name in OBJECT_COLUMNS}
     if not arrays.keys() >= {"factors", *columns.values()}:
         raise StoreCorruptError(path, "an array that every store has is missing from its manifest")
     if arrays.keys() & of_objects.values() and not arrays.keys() >= set(of_objects.values()):
         raise StoreCorruptError(path, "an array about its objects is missing from its manifest")
-    if not _fit(arrays):
+    if not _fit(arrays, attributes):
         raise StoreCorruptError(path, "its arrays do not fit together")
     table = {name: arrays[key] for name, key in columns.items()}
     objects = {name: arrays[key] for name, key in of_objects.items() if key in arrays}
@@ -393,7 +397,7 @@ def _sequences(path: Path, arrays: dict[str, np.ndarray]) -> Sequences:
     )
 
 
-def _fit(arrays: dict[str, np.ndarray]) -> bool:
+def _fit(arrays: dict[str, np.ndarray], attributes: Attributes) -> bool:
     """Whether the arrays agree about the number of frames and of sequences, and no sequence is empty."""
     start, factors, frames = arrays["sequence/start"], arrays["factors"], arrays.get("frames")
     return (
@@ -404,11 +408,11 @@ def _fit(arrays: dict[str, np.ndarray]) -> bool:
         and bool(np.all(np.diff(start) > 0))
         and all(arrays[f"sequence/{name}"].shape == (len(start) - 1,) for name in TABLE_COLUMNS)
         and (frames is None or (frames.ndim == 2 and len(frames) == len(factors)))
-        and ("object/length" not in arrays or _objects_fit(arrays))
+        and ("object/length" not in arrays or _objects_fit(arrays, attributes))
     )
 
 
-def _objects_fit(arrays: dict[str, np.ndarray]) -> bool:
+def _objects_fit(arrays: dict[str, np.ndarray], attributes: Attributes) -> bool:
     """Whether every sequence is of a listed object and lies, like every hidden mask, within that object's frames."""
     start, length, hidden = arrays["sequence/start"], arrays["object/length"], arrays["object/hidden"]
     columns = [arrays[f"object/{name}"] for name in OBJECT_COLUMNS if name != "hidden"]
@@ -417,7 +421,7 @@ def _objects_fit(arrays: dict[str, np.ndarray]) -> bool:
     number = {key: i for i, key in enumerate(zip(*(c.tolist() for c in columns[:2]), strict=True))}
     keys = zip(arrays["sequence/video"].tolist(), arrays["sequence/track"].tolist(), strict=True)
     owner = np.array([number.get(key, -1) for key in keys])
-    first = arrays["sequence/first_frame"]
+    first = annotated_frame(arrays["sequence/first_frame"], arrays["sequence/video"], attributes)
     return (
         len(number) == len(length)
         and bool(np.all(owner >= 0))

@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from temporalpairs.sequences import UNKNOWN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from jaxtyping import Int64
 
     from temporalpairs.tracks import SourceFile
 
@@ -47,6 +53,22 @@ class Edition:
     license: str
     notes: str = ""
     synthetic: bool = False
+
+
+def annotated_frame(
+    number: Int64[np.ndarray, "sequences"], video: Int64[np.ndarray, "sequences"], attributes: Mapping[str, Any]
+) -> Int64[np.ndarray, "sequences"]:
+    """Turn the source's numbers of frames into ranks among the annotated frames of their videos, from 0.
+
+    Args:
+        number: of each frame.
+        video: index of the video of each.
+        attributes: of the store; without ``first_frame`` and ``frame_step``, frames are numbered from 0 one by one.
+    """
+    first, step = (list(attributes.get(name) or ()) for name in ("first_frame", "frame_step"))
+    entries = max(len(first), len(step), int(video.max(initial=UNKNOWN)) + 1) + 1  # the last one is that of UNKNOWN
+    firsts, steps = (np.array(held + [rest] * (entries - len(held))) for held, rest in ((first, 0), (step, 1)))
+    return (number - firsts[video]) // steps[video]
 
 
 def attributes(
