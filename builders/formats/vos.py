@@ -161,8 +161,8 @@ class VosVideo:
         for track, images in sorted(files.items()):
             read = [(frame, *read_file(images[frame], self.root)) for frame in frames if frame in images]
             masks = ((frame, (decode(images[frame], data) > 0).view(np.uint8)) for frame, data, _ in read)
-            found = tracks_of_labels(self.name, masks, lambda _, track=track: self._category(track))
-            tracks += [replace(mask, track=track) for mask in found]
+            found = tracks_of_labels(self.name, masks, category_of=int)
+            tracks += [replace(mask, track=track, category=self._category(track)) for mask in found]
             sources += [source for *_, source in read]
         interval = self.rate and step / self.rate
         return VideoTracks(
