@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HELP = "build, load and draw the synthetic samples and train on one, offline"
 _BATCH = 32
+_REPAINTED = 2  # videos
 _FRACTION = 0.2  # of the reference's observations, for the score
 
 
@@ -48,7 +49,9 @@ def run(options: argparse.Namespace) -> None:
         out.mkdir(parents=True)  # what cannot be written shows before anything long begins
     except FileExistsError:
         raise StoreExistsError(out) from None
-    samples = [_show(entry, out) for entry in DATASETS.values() if entry.sample]
+    entries = [entry for entry in DATASETS.values() if entry.sample]
+    samples = [_show(entry, out) for entry in entries]
+    _repaint(entries, out)
     _train(samples[0], out / "slowvae", training.steps, training.log_every)
 
 
@@ -89,6 +92,36 @@ def _build(entry: DatasetEntry, out: Path) -> Path:
     same = "equal" if len(digests) == 1 else "DIFFERENT"
     print(f"3. read both whole; their content digests are {same}: {min(digests)[:16]}…")
     return stores[0].path
+
+
+def _repaint(entries: list[DatasetEntry], out: Path) -> None:
+    """Paint the first sample's masks as mask folders, as other datasets have them, and build from those."""
+    import numpy as np
+    from PIL import Image
+
+    from temporalpairs.builders import open_annotations
+    from temporalpairs.store import read_attributes
+
+    folder = out / "mask-folders" / "Annotations"
+    for video in open_annotations(entries[0].resolve("sample").files()[:_REPAINTED]).videos:
+        read = video.read()
+        images = {
+            frame: np.zeros(size, np.uint8)
+            for track in read.tracks
+            for frame, size in zip(track.frames.tolist(), track.sizes.tolist(), strict=True)
+        }
+        for value, track in enumerate(read.tracks, 1):
+            for frame, mask in zip(track.frames.tolist(), track, strict=True):
+                images[frame][mask.to_mask()] = value
+        (folder / read.name).mkdir(parents=True)
+        for frame, image in images.items():
+            Image.fromarray(image).save(folder / read.name / f"{frame:05d}.png")
+    print(f"Other masks\n1. painted {_REPAINTED} videos of the first sample as mask folders: {folder}")
+    for entry in entries:
+        store = entry.resolve("build")(out / f"{entry.name}-of-mask-folders.zarr", folder, progress=False)
+        counts = read_attributes(store)["counts"]
+        print(f"2. built {store}: {counts['sequences']} sequences, {counts['frames']:,} frames")
+    print()
 
 
 def _iterate(dataset: WindowDataset) -> None:

@@ -40,7 +40,8 @@ class Grid:
 
     def rows_from(self, top: int) -> Int64[np.ndarray, "row_borders"]:
         """Return ``first_row`` counted from the top of a crop; rows outside of it are none."""
-        return np.clip(self.first_row - top, 0, SIDE)
+        rows: np.ndarray = np.clip(self.first_row - top, 0, SIDE)
+        return rows
 
 
 def nearest_source(n_in: int, n_out: int) -> Int64[np.ndarray, "n_out"]:

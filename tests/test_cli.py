@@ -234,6 +234,9 @@ def test_the_demo_runs_offline_and_tells_where_the_pictures_are(
     assert text.count("digests are equal") == len(DATASETS)
     assert str(out / "slowvae/pictures/loss.png") in text
     assert (out / "slowvae/pictures/loss.png").exists()
+    for name in ("kitti-masks", "natural-sprites"):
+        attributes = read_store(out / f"{name}-of-mask-folders.zarr").attributes
+        assert (attributes["reader"], len(attributes["videos"])) == ("vos", 2)
     assert run("demo", "--out", out) == 1, "an existing folder is left as it is"
 
 

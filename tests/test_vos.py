@@ -186,7 +186,8 @@ def test_frames_that_fit_no_step_and_siblings_are_named(tmp_path: Path) -> None:
     write_vos(tmp_path / "Annotations" / "camel", moving())
     (tmp_path / "Annotations" / "empty").mkdir()
     write_vos(tmp_path / "Annotations_unsupervised" / "bear", moving())
-    with pytest.warns(DatasetWarning, match="left out 'Annotations_unsupervised', 'Annotations/empty'"):
+    (tmp_path / "Masks").mkdir()
+    with pytest.warns(DatasetWarning, match="left out 'Annotations_unsupervised', 'Masks', 'Annotations/empty'"):
         assert [video.name for video in open_annotations(tmp_path).videos] == ["bear", "camel"]
 
 
@@ -257,6 +258,15 @@ def test_a_wrong_input_is_refused_with_file_and_remedy(
         read_all(tmp_path / "raw", "vos")
     assert says[1] in str(caught.value)
     assert "\n  Expected " in str(caught.value)
+
+
+def test_photographs_and_soft_masks_are_refused(tmp_path: Path) -> None:
+    soft = np.tile(np.arange(256, dtype=np.uint16), (64, 1))
+    write_vos(tmp_path / "camera" / "0000", [soft] * 2, mode="L")
+    with pytest.raises(RawDataError, match=r"0000: 255 ids, as photographs and masks with soft edges have"):
+        read_all(tmp_path)
+    write_vos(tmp_path / "Annotations" / "0000", [soft + 1] * 2, mode="I;16")
+    assert len(read_all(tmp_path / "Annotations")["0000"].tracks) == 256
 
 
 def test_a_wrong_level_a_wrong_list_and_several_ids_of_an_object_are_refused(tmp_path: Path) -> None:

@@ -352,17 +352,17 @@ def _open_listed(path: Path) -> Annotations:
     folders = [folder for folder in folders if folder.name.lower() in _COLOR_FOLDERS]
     masks = next((folder for folder in folders if (folder / image).is_file()), None)
     if masks is None:
-        where = ", ".join(_COLOR_FOLDERS)
-        raise RawDataError(path, f"its image {image} is not there", f"a folder with it beside the JSON: {where}")
+        expected = f"a folder with it beside the JSON: {', '.join(_COLOR_FOLDERS)}"
+        raise RawDataError(path, f"its image {image} is not there", expected)
     names = {category.id: category.name for category in content.categories}
     things = frozenset(category.id for category in content.categories if category.isthing)
     cityscapes = masks.name.lower() == "panoptic_video"
     listed = []
     for name, images in videos.items():
         numbered = tuple((_number(path, file), masks / file, _segments(image)) for file, image in images)
-        first = masks / images[0][0]  # which tells a video apart where all lie in one folder
+        first = masks / images[0][0]
+        where = first if cityscapes else first.parent  # the first image, where the videos share a folder
         rate = _CITYSCAPES_RATE if cityscapes else None
-        where = first if cityscapes else first.parent
         listed.append(ListedVideo(name, where, path.parent, numbered, source, things, rate))
     citation = _VPS_CITATION if cityscapes else _VIPSEG_CITATION
     return Annotations(tuple(listed), names, citation=citation, not_objects=frozenset(names) - things)

@@ -78,6 +78,7 @@ _SAV = """\
 
 _OBJECT = "object"  # the category of objects that no meta.json names
 _VOID = 255
+_MOST = 200  # objects of a video in 8-bit images; with more, they are hardly ids
 _IMAGE = "an index PNG: palette, or gray of up to 16 bits, whose pixels are object ids"
 _MODES = ("1", "L", "P", "I;16")
 _GRAY = 0  # color type of a PNG; the byte before it is the depth in bits
@@ -149,6 +150,10 @@ class VosVideo:
             return self._read_objects(decode)
         video = read_label_images(self.name, self.path, self.root, decode, self._category, rate=self.rate)
         ids = [track.track for track in video.tracks]
+        if len(ids) > _MOST and max(ids) <= _VOID:
+            found = f"{len(ids)} ids, as photographs and masks with soft edges have"
+            remedy = "Give the masks themselves, with hard edges; 16-bit images may have more ids."
+            raise RawDataError(self.path, found, f"at most {_MOST} objects in 8-bit images", remedy=remedy)
         void = _VOID if len(ids) > 1 and max(ids) == _VOID else 0
         return replace(video, tracks=tuple(track for track in video.tracks if track.track != void))
 
@@ -161,8 +166,8 @@ class VosVideo:
         for track, images in sorted(files.items()):
             read = [(frame, *read_file(images[frame], self.root)) for frame in frames if frame in images]
             masks = ((frame, (decode(images[frame], data) > 0).view(np.uint8)) for frame, data, _ in read)
-            found = tracks_of_labels(self.name, masks, lambda _, track=track: self._category(track))
-            tracks += [replace(mask, track=track) for mask in found]
+            found = tracks_of_labels(self.name, masks, category_of=int)
+            tracks += [replace(mask, track=track, category=self._category(track)) for mask in found]
             sources += [source for *_, source in read]
         interval = self.rate and step / self.rate
         return VideoTracks(
@@ -253,8 +258,9 @@ def _descend(path: Path) -> tuple[Path, list[Path]]:
             inner = [parts[name] for name in _PARTS if name in parts]
         if not inner:
             break
-        path, *others = inner
+        others = [entry for entry in entries(path) if entry != inner[0] and not _COMPANIONS.fullmatch(entry.name)]
         left_out += others
+        path = inner[0]
     return path, left_out
 
 
@@ -306,8 +312,8 @@ def _kind(video: Path, meta: Mapping[str, _MetaVideo]) -> str:
 
 def _read_meta(top: Path, video: Path) -> dict[str, _MetaVideo]:
     """Read what a meta.json says of the objects of all videos, of which one is given, if there is a meta.json."""
-    path = child(top, "meta.json")
-    if path is None:
+    path = top / "meta.json"
+    if not path.is_file():
         if top.name == "train" and child(video, "00005.png") and not child(video, "00001.png"):
             missing = "there is no meta.json, which YouTube-VOS has beside Annotations: the categories are not known"
             warnings.warn(f"{printable(top)}: {missing}.", DatasetWarning, stacklevel=3)
@@ -333,11 +339,11 @@ def _listed(path: Path) -> tuple[list[str], Path | None]:
     """Read the names of videos in a list, and find the folder that has them: Annotations/ beside it or above it."""
     if path.suffix.lower() != ".txt":
         return [], None
+    above = next((folder for folder in path.absolute().parents[:3] if any(folder.glob("Annotations*"))), None)
+    if above is None:
+        return [], None
     lines = read_file(path, path.parent)[0].decode("utf-8-sig", "replace").split("\n")
     last = [line.split()[-1] for line in lines if line.strip()]
     names = list(dict.fromkeys(PurePosixPath(word).parent.name if "/" in word else word for word in last))
-    for above in path.absolute().parents[:3]:
-        if any(map(_is_annotations, entries(above))):
-            folder, _ = _descend(above)
-            return (names, folder) if any((folder / name).is_dir() for name in names) else ([], None)
-    return [], None
+    folder, _ = _descend(above)
+    return (names, folder) if any((folder / name).is_dir() for name in names) else ([], None)

@@ -68,7 +68,8 @@ def annotated_frame(
     first, step = (list(attributes.get(name) or ()) for name in ("first_frame", "frame_step"))
     entries = max(len(first), len(step), int(video.max(initial=UNKNOWN)) + 1) + 1  # the last one is that of UNKNOWN
     firsts, steps = (np.array(held + [rest] * (entries - len(held))) for held, rest in ((first, 0), (step, 1)))
-    return (number - firsts[video]) // steps[video]
+    ranks: np.ndarray = (number - firsts[video]) // steps[video]
+    return ranks
 
 
 def attributes(
