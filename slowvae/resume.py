@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from slowvae.data import check_data, checked_dataset, load_data
-from slowvae.device import find_device
+from slowvae.device import find_device, learning
 from slowvae.model import SlowVAE
 from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import WindowDataset
 
 
+@learning()
 def resume(
     out: str | Path,
     dataset: WindowDataset | None = None,

@@ -26,7 +26,7 @@ import torch
 from filelock import Timeout
 
 from slowvae.data import describe_data
-from slowvae.device import settle_precision
+from slowvae.device import settle_precision, usual_torch
 from slowvae.model import SlowVAE, checked_network
 from slowvae.options import TrainOptions
 from slowvae.run_log import LOG, read_log
@@ -192,7 +192,7 @@ class Run:
         """
         made = self.new_network() if network is None else checked_network(network)
         load_weights(made, self.checkpoint()["network"], self.folder)
-        return made.to(device).eval()
+        return made.to(device, torch.float32).eval()
 
     def new_network(self) -> SlowVAE:
         """Return a network of the run's layout, its weights drawn from torch's global generator.
@@ -206,7 +206,8 @@ class Run:
                 "it was trained with a network of your own, which no file holds",
                 "Make the network in Python and pass it: network=….",
             )
-        return SlowVAE(self.config.options.z_dim, self.config.channels)
+        with usual_torch():
+            return SlowVAE(self.config.options.z_dim, self.config.channels)
 
     def log(self) -> dict[str, np.ndarray]:
         """Return the columns of the log by name, float64 [rows]; the first is ``step``.

@@ -266,6 +266,41 @@ def test_wrong_arguments_give_no_foreign_error(
                 act(**{**right, "device": "cpu", name: wrong})
 
 
+@contextmanager
+def of_64_bits() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+SETTINGS = {
+    "float64": of_64_bits,
+    "no gradients": torch.no_grad,
+    "inference": torch.inference_mode,
+    "another device": lambda: torch.device("meta"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The dataset has 21 windows")
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_what_pytorch_is_set_to_does_not_matter(setting: str, store: Path, whole: Run, tmp_path: Path) -> None:
+    with SETTINGS[setting]():
+        masks = load_kitti_masks(source=store, seed=3)
+        train(masks, tmp_path / "run", steps=8, **FEW)
+        run = resume(tmp_path / "run", steps=STEPS, **QUIET)
+        scores = evaluate(run, fraction=0.01, device="cpu").scores
+    assert_equal_runs(run, whole)
+    assert scores == evaluate(whole, fraction=0.01, device="cpu").scores
+
+
+def test_a_network_of_64_bits_is_trained_in_32(masks: KittiMasks, tmp_path: Path) -> None:
+    network = SlowVAE(4).double()
+    train(masks, tmp_path / "run", network=network, steps=1, **FEW).network(network)
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+
+
 def test_event_files_hold_the_log(masks: KittiMasks, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

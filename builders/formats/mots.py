@@ -227,7 +227,7 @@ def open(paths: list[Path]) -> Annotations:  # noqa: A001 - the name that every 
     class_names = next(iter(labels))
     if not class_names:
         ignored, cars = frozenset({_IGNORE}), frozenset({_CAR})
-        return Annotations(joined, _CATEGORIES, LICENSE, CITATION, ignored, cars, release_of="kitti-masks")
+        return Annotations(joined, dict(_CATEGORIES), LICENSE, CITATION, ignored, cars, release_of="kitti-masks")
     categories = dict(enumerate(class_names, 1))
     categories.setdefault(_IGNORE, "ignore")
     ignored = frozenset(i for i, name in categories.items() if name.lower() in ("ignore", "ignored", "ignore region"))
