@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import shutil
 import warnings
 from dataclasses import replace
@@ -186,6 +187,12 @@ def test_damaged_scores_are_named_before_the_work(text: str, copied: Run) -> Non
         evaluate(copied, network=tiny(), progress=names.append, **PART)
     assert not names
     assert (copied.folder / SCORES).read_text() == text
+
+
+def test_a_run_that_may_not_be_written_to_is_told_before_the_work(copied: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # a disk that is mounted for reading only
+    with pytest.raises(RunError, match="scores may not be written here"):
+        evaluate(copied, network=tiny(), progress=pytest.fail, **PART)
 
 
 def test_every_number_of_the_protocol_is_the_references() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from temporalpairs.errors import OptionError, RawDataError
+from temporalpairs.files import exists
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -108,7 +109,12 @@ def open_annotations(
         return paths
     listed = _listed(paths)
     for path in listed:
-        if not path.exists():
+        try:
+            there = exists(path)
+        except OSError as error:
+            found = f"cannot be read ({error.strerror})"
+            raise RawDataError(path, found, "annotations", remedy="Check its permissions.") from error
+        if not there:
             raise RawDataError(path, "there is nothing here", "annotations", remedy="Check the path.")
     if reader is None:
         found = {path: _recognize(path) for path in listed}
