@@ -210,6 +210,7 @@ def open(paths: list[Path]) -> Annotations:  # noqa: A001 - the name that every 
     """
     paths = [path.resolve() if ".." in path.parts else path.absolute() for path in paths]
     groups = []
+    labels: dict[tuple[str, ...], Path] = {}
     for path in paths:
         videos, left_out = _search(path)
         if not videos and path.is_dir() and first_numbered_png(path):
@@ -219,8 +220,8 @@ def open(paths: list[Path]) -> Annotations:  # noqa: A001 - the name that every 
             raise RawDataError(path, found, f"one of\n{LAYOUTS}\n ", remedy="Check the path.")
         warn_of_left_out(path, left_out)
         groups.append(videos)
+        labels |= {_class_names(video, path): video.path for video in videos}
     joined: tuple[MotsVideo, ...] = join_videos(paths, groups)
-    labels = {_class_names(video): video.path for video in joined}
     if len(labels) > 1:
         first, second, *_ = labels.values()
         raise OptionError(f"{first} and {second} name their classes differently. Build one store of each.")
@@ -259,7 +260,8 @@ def _search(path: Path) -> tuple[list[MotsVideo], list[Path]]:
     videos, left_out = found[taken]
     names = {video.name for video in videos}
     others = [f for f in others if f.name.lower() != "instances" or not names.issuperset(v.name for v in found[f][0])]
-    return videos, [*left_out, *others, *(f for f in folders if f not in found and _search_folder(f)[0])]
+    unread = [f for f in folders if f not in found and (f.name.lower() in _INNER or _search_folder(f)[0])]
+    return videos, [*left_out, *others, *unread]
 
 
 def _search_folder(path: Path) -> tuple[list[MotsVideo], list[Path]]:
@@ -320,9 +322,14 @@ def _read_seqinfo(folder: Path) -> tuple[int, int, int] | None:
     return length, height, width
 
 
-def _class_names(video: MotsVideo) -> tuple[str, ...]:
-    """Read the names of the classes from 1 on, if a ``labels.txt`` beside the video or its images states them."""
-    for folder in (video.path, video.path.parent) if isinstance(video, PngVideo) else (video.path.parent,):
+def _class_names(video: MotsVideo, top: Path) -> tuple[str, ...]:
+    """Read the names of the classes from 1 on, if a ``labels.txt`` states them.
+
+    It lies among the images, beside the video, or above it in a folder that the user gave.
+    """
+    beside, *above = video.path.parents
+    among = [video.path] if isinstance(video, PngVideo) else []
+    for folder in (*among, beside, *(one for one in above if one.is_relative_to(top))):
         path = child(folder, LABELS)
         if path is not None:
             text = read_file(path, folder)[0].decode("utf-8-sig", "replace")

@@ -193,6 +193,7 @@ class AnnotatedVideo:
         height: rows of the images in pixels; 0 if the file does not state it, and there is no mask.
         width: columns of the images in pixels, or 0.
         annotations: the objects, by ascending id.
+        open_end: whether the file does not state the length, so that the longest annotation's was taken.
     """
 
     path: Path
@@ -202,6 +203,7 @@ class AnnotatedVideo:
     height: int
     width: int
     annotations: tuple[_Annotation, ...]
+    open_end: bool
 
     def read(self) -> VideoTracks:
         """Parse and check the masks of all objects; an object without any mask is a track too.
@@ -220,7 +222,7 @@ class AnnotatedVideo:
                 DatasetWarning,
                 stacklevel=2,
             )
-        return VideoTracks(self.name, tracks, (self.source,), self.length)
+        return VideoTracks(self.name, tracks, (self.source,), self.length, open_end=self.open_end)
 
     def _track(self, annotation: _Annotation, dropped: list[str]) -> MaskTrack:
         frames: list[int] = []
@@ -472,7 +474,8 @@ def _video(
         found = f"an image of {height} × {width} pixels"
         raise RawDataError(path, found, f"at most {MAX_PIXELS:,} pixels", place=f"video {int(video.id)}")
     ordered = tuple(annotations[number] for number in sorted(annotations))
-    return AnnotatedVideo(path, source, name, length, height, width, ordered)
+    open_end = video.length is None and video.file_names is None
+    return AnnotatedVideo(path, source, name, length, height, width, ordered, open_end)
 
 
 def _agree(path: Path, place: str, size: list[int | None], stated: Sequence[int | float | None]) -> None:
