@@ -43,6 +43,41 @@ def test_a_system_that_lacks_what_only_linux_has_will_do(tmp_path: Path) -> None
     assert (done.returncode, done.stdout) == (0, "works\n"), done.stderr
 
 
+KERNEL = """
+import sys
+from temporalpairs.compiled import kernel
+
+if sys.argv[1:]:
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+@kernel
+def add(one, other):
+    return one + other
+
+print(add(1, 2))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX")
+def test_kernels_run_where_the_disk_is_full_or_what_it_keeps_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "made.py").write_text(KERNEL)
+
+    def run(*words: str) -> list[Path]:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        command = [sys.executable, str(tmp_path / "made.py"), *words]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+        return list(tmp_path.glob("cache/*/*.nb?"))
+
+    assert run("no room") == []
+    kept = run()
+    assert len(kept) == 2
+    for file in kept:
+        file.write_bytes(b"")
+        run()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="umasks are POSIX")
 def test_a_store_can_be_read_by_those_whom_the_umask_lets(tmp_path: Path) -> None:
     script = (
