@@ -32,14 +32,14 @@ test-slow: $(READY)  ## run the long fidelity tests
 lowest:  ## run the tests of stores, loading and commands with the lowest versions that pyproject.toml declares
 	rm -rf $(LOWEST)
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv torch
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv torch build setuptools
 	echo 'torch; python_version < "3"' > $(LOWEST)/without-torch.txt
 	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --override $(LOWEST)/without-torch.txt \
 	  --extra test --output-file $(LOWEST)/lowest.txt pyproject.toml
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --requirement $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	$(LOWEST)/bin/pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist worksteal \
-	  tests/test_store.py tests/test_loading.py tests/test_cli_stores.py
+	  tests/test_store.py tests/test_loading.py tests/test_cli_stores.py tests/test_wheel.py
 
 lint: $(READY) types  ## check style and types
 	$(BIN)/ruff check .
