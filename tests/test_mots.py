@@ -763,7 +763,7 @@ def test_labels_above_the_videos_hold_for_all_and_ten_of_them_leave_no_ignore_re
     given = parent_of_pngs(tmp_path / "given")
     (tmp_path / "labels.txt").write_text("of something else")
     text = "\ufeffIgnored\r\n\r\n" + "".join(f"c{n}\n" for n in range(2, 11))
-    (given / place / "LABELS.txt").write_text(text)
+    (given / place / "LABELS.txt").write_text(text, encoding="utf-8")
     annotations = open_annotations(given, "mots")
     assert annotations.categories == {1: "Ignored"} | {n: f"c{n}" for n in range(2, 11)}
     assert (annotations.left_out, annotations.not_objects) == (set(), {1})
