@@ -307,6 +307,7 @@ def _record(run: Run, dataset: WindowDataset, found: Evaluation) -> dict[str, An
         "run": describe_run(run),
         "step": run.step,
         "data": describe_data(dataset),
+        "windows": dataset.source.identity(),  # which tell a subset from the whole
         "fraction": found.fraction,
         "seed": found.seed,
         "protocol": {name: protocol.to_json() for name, protocol in found.protocol.items()},
@@ -359,7 +360,7 @@ def merged(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 def _made_how(record: dict[str, Any]) -> list[Any]:
     data = {name: record["data"][name] for name in ("dataset", "digest", "options")}
-    return [record["step"], data, record["fraction"], record["seed"]]
+    return [record["step"], data, record["windows"], record["fraction"], record["seed"]]
 
 
 def _write_scores(folder: Path, found: dict[str, Any]) -> None:

@@ -165,17 +165,20 @@ def test_scores_are_added_and_none_is_lost(copied: Run, sprites_store: Path) -> 
     assert report["scores"] == both.scores
     assert set(report["protocol"]) == {"mcc", "mig"}
     assert "others" not in report
+    whole = load_natural_sprites(source=sprites_store, discrete=True, channels=1)
     other_ways: list[dict[str, Any]] = [
         {"seed": 1},
         {"fraction": 0.03},
         {"dataset": load_natural_sprites(source=sprites_store, discrete=True, channels=1, split="train")},
+        {"dataset": whole.subset(slice(100))},
+        {"dataset": whole.subset(slice(110))},
     ]
     for way in other_ways:
         evaluate(copied, metrics=["mcc"], network=tiny(), **PART | way)
     evaluate(copied, metrics=["mcc"], network=tiny(), **PART)
     report = scores_of(copied)
     assert report["scores"] == both.scores
-    assert len(report["others"]) == 3
+    assert len(report["others"]) == 5
     assert [record["data"]["split"] for record in report["others"]].count("train") == 1
 
 
