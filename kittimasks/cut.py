@@ -7,7 +7,6 @@ dataset (bethgelab/slow_disentanglement, gen_kitti_masks.py) to the bit, its qui
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -60,7 +59,6 @@ def shrunk_width(height: int, width: int) -> int:
     return int(width // (height / SIDE))
 
 
-@lru_cache(maxsize=64)
 def grid(height: int, width: int, crops: int) -> Grid:
     """Work out the sampled pixels and the crops of an image size.
 

@@ -164,8 +164,6 @@ class WindowDataset(Dataset[Sample]):
         factor_names: names of the factors of a sample.
         factor_units: unit of each factor.
         transform: what is applied to the frames of each sample, or None.
-        load_options: keyword arguments, as JSON can hold them, with which the dataset's load function makes this
-            dataset of its store again; None where no file can hold them.
         discrete: whether factors take few values, as classes do.
 
     Args:
@@ -221,7 +219,7 @@ class WindowDataset(Dataset[Sample]):
         self.factor_names = tuple(factor_names)
         self.factor_units = tuple(factor_units) or ("",) * len(self.factor_names)
         self.transform = transform
-        self.load_options = None if transform is not None else load_options
+        self._load_options = None if transform is not None else load_options
         self._generator = generator_of(transform)
         self._arrays = ArrayDataset(source, SharedEpoch())
         with suppress(ImportError):  # numba, which a machine that only feeds a GPU can do without
@@ -275,6 +273,14 @@ class WindowDataset(Dataset[Sample]):
         """
         self._arrays.set_epoch(epoch)
 
+    @property
+    def load_options(self) -> dict[str, Any] | None:
+        """Keyword arguments, as JSON can hold them, with which the load function makes this dataset of its store again.
+
+        None where no file can hold them.
+        """
+        return copy.deepcopy(self._load_options)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, and which windows these are, for torchdata's StatefulDataLoader and checkpoints."""
         return self._arrays.state_dict()
@@ -299,7 +305,7 @@ class WindowDataset(Dataset[Sample]):
         """
         other = copy.copy(self)
         other._arrays = self._arrays.subset(indices)
-        other.load_options = None
+        other._load_options = None
         return other
 
     def numpy(self) -> ArrayDataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def plot(thing: Data | Run) -> Figure:
         ```
     """
     if isinstance(thing, str | Path):
-        if (Path(thing) / "config.json").is_file():
+        if os.path.isfile(Path(thing) / "config.json"):  # noqa: PTH113  # Path.is_file raises where nobody may look
             from slowvae.runs import Run
 
             return plot(Run.open(thing))

@@ -55,6 +55,25 @@ def settle_precision(precision: Precision, device: torch.device) -> Precision:
 
 
 @contextmanager
+def usual_torch() -> Iterator[None]:
+    """Make tensors as PyTorch does where the caller has set nothing else: float32, on the CPU."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+@contextmanager
+def learning() -> Iterator[None]:
+    """Record gradients, where the caller has switched that off too."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+@contextmanager
 def own_chance(device: torch.device, seed: int, states: Mapping[str, Tensor] | None = None) -> Iterator[None]:
     """Give a block default generators of its own, from which dropout draws; the caller's stay as they are.
 

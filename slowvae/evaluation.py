@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from slowvae.metrics import beta_vae_score, dci, factor_vae_score, mcc, mig, mod
 from slowvae.metrics.protocol import MIN_DRAWN, PROTOCOL, Protocol
 from slowvae.metrics.varying import VaryingFactors, name_constant
 from slowvae.options import number
-from slowvae.runs import FORMAT, SCORES, Run, describe_run
+from slowvae.runs import FORMAT, SCORES, Run, describe_run, present
 from temporalpairs.checks import whole
 from temporalpairs.datasets import find_dataset
 from temporalpairs.errors import OptionError, RunError, RunWarning
@@ -135,6 +136,8 @@ def evaluate(
     trained = run.network(network, find_device(device))
     trained.check_frames(dataset.source.frame_shape)
     known = read_scores(run.folder)  # a damaged file shows before the work
+    if not os.access(run.folder, os.W_OK | os.X_OK):
+        raise RunError(run.folder, "scores may not be written here", "Copy the run to a folder that you may write to.")
 
     encode, together = encoder(trained), min(_TOGETHER, len(dataset))
     truth = dataset.ground_truth()
@@ -304,6 +307,7 @@ def _record(run: Run, dataset: WindowDataset, found: Evaluation) -> dict[str, An
         "run": describe_run(run),
         "step": run.step,
         "data": describe_data(dataset),
+        "windows": dataset.source.identity(),  # which tell a subset from the whole
         "fraction": found.fraction,
         "seed": found.seed,
         "protocol": {name: protocol.to_json() for name, protocol in found.protocol.items()},
@@ -326,7 +330,7 @@ def read_scores(folder: Path) -> dict[str, Any]:
         RunError: it is damaged.
     """
     path = folder / SCORES
-    if not path.exists():
+    if not present(path):
         return {}
     try:
         found: dict[str, Any] = json.loads(path.read_bytes())
@@ -356,7 +360,7 @@ def merged(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 def _made_how(record: dict[str, Any]) -> list[Any]:
     data = {name: record["data"][name] for name in ("dataset", "digest", "options")}
-    return [record["step"], data, record["fraction"], record["seed"]]
+    return [record["step"], data, record["windows"], record["fraction"], record["seed"]]
 
 
 def _write_scores(folder: Path, found: dict[str, Any]) -> None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from slowvae.data import check_data, checked_dataset, load_data
-from slowvae.device import find_device
+from slowvae.device import find_device, learning
 from slowvae.model import SlowVAE
 from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
-from slowvae.runs import CHECKPOINT, Run, load_weights
+from slowvae.runs import CHECKPOINT, Run, load_weights, present
 from slowvae.training import Training
 from temporalpairs.errors import OptionError, RunError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import WindowDataset
 
 
+@learning()
 def resume(
     out: str | Path,
     dataset: WindowDataset | None = None,
@@ -84,7 +85,7 @@ def resume(
     ranks = Ranks.present()
     training = Training(dataset, config, find_device(device), network, ranks)
     with run.locked() if ranks.first else nullcontext():
-        if (run.folder / CHECKPOINT).exists():
+        if present(run.folder / CHECKPOINT):
             restore(training, run.checkpoint(), run.folder / CHECKPOINT)
         if training.step > config.options.steps:
             raise OptionError(

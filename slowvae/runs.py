@@ -26,12 +26,12 @@ import torch
 from filelock import Timeout
 
 from slowvae.data import describe_data
-from slowvae.device import settle_precision
+from slowvae.device import settle_precision, usual_torch
 from slowvae.model import SlowVAE, checked_network
 from slowvae.options import TrainOptions
 from slowvae.run_log import LOG, read_log
 from temporalpairs.errors import OptionError, RunError
-from temporalpairs.files import locked
+from temporalpairs.files import exists, locked
 from temporalpairs.store.atomic import replace_file
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Run:
     @property
     def step(self) -> int | None:
         """Step of the last checkpoint, or None if there is none."""
-        return int(self.checkpoint()["step"]) if (self.folder / CHECKPOINT).exists() else None
+        return int(self.checkpoint()["step"]) if present(self.folder / CHECKPOINT) else None
 
     def save_config(self) -> None:
         """Write config.json.
@@ -142,9 +142,7 @@ class Run:
         try:
             replace_file(self.folder / CONFIG, json.dumps(self.config.to_json(), indent=2).encode())
         except OSError as error:
-            raise RunError(
-                self.folder, f"cannot be written ({error.strerror or error})", "Choose a folder that you may write to."
-            ) from error
+            raise _refused(self.folder, "written", error) from error
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint.
@@ -163,7 +161,7 @@ class Run:
             RunError: there is none, or it is damaged or of a newer version.
         """
         path = self.folder / CHECKPOINT
-        if not path.exists():
+        if not present(path):
             raise RunError(
                 path, "there is no checkpoint: no step was saved yet", "Train first: temporal-pairs train --help"
             )
@@ -192,7 +190,7 @@ class Run:
         """
         made = self.new_network() if network is None else checked_network(network)
         load_weights(made, self.checkpoint()["network"], self.folder)
-        return made.to(device).eval()
+        return made.to(device, torch.float32).eval()
 
     def new_network(self) -> SlowVAE:
         """Return a network of the run's layout, its weights drawn from torch's global generator.
@@ -206,7 +204,8 @@ class Run:
                 "it was trained with a network of your own, which no file holds",
                 "Make the network in Python and pass it: network=….",
             )
-        return SlowVAE(self.config.options.z_dim, self.config.channels)
+        with usual_torch():
+            return SlowVAE(self.config.options.z_dim, self.config.channels)
 
     def log(self) -> dict[str, np.ndarray]:
         """Return the columns of the log by name, float64 [rows]; the first is ``step``.
@@ -215,7 +214,7 @@ class Run:
             RunError: the log is damaged.
         """
         path = self.folder / LOG
-        names, *rows = (read_log(path) if path.exists() else []) or [["step"]]
+        names, *rows = (read_log(path) if present(path) else []) or [["step"]]
         values = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
         return dict(zip(names, values.T, strict=True))
 
@@ -280,13 +279,32 @@ def checked_folder(folder: str | Path) -> Path:
         raise OptionError(f"{folder!r:.80} is no folder; give a path, such as 'runs/sample'.") from error
 
 
+def present(path: Path) -> bool:
+    """Tell whether a run has a file; one that may not be read is not taken for one that is not there.
+
+    Raises:
+        RunError: the system does not let it be read.
+    """
+    try:
+        path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null byte
+        return False
+    except OSError as error:
+        raise _refused(path, "read", error) from error
+    return True
+
+
 def check_free(folder: Path) -> None:
     """Check that a folder is not there, or empty.
 
     Raises:
-        RunError: something is there.
+        RunError: something is there, or the system does not let us look.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    try:
+        taken = exists(folder) and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise _refused(folder, "read", error) from error
+    if taken:
         raise RunError(
             folder,
             "something is there already and was left as it is",
@@ -301,8 +319,8 @@ def find_runs(folder: str | Path) -> list[Run]:
         RunError: it is neither.
     """
     folder = checked_folder(folder)
-    if not (folder / CONFIG).exists():
-        found = [Run.open(part) for part in folder.glob(f"{SEED_FOLDER}*") if (part / CONFIG).exists()]
+    if not present(folder / CONFIG):
+        found = [Run.open(part) for part in folder.glob(f"{SEED_FOLDER}*") if present(part / CONFIG)]
         if found:
             return sorted(found, key=lambda run: run.config.options.seed)
     return [Run.open(folder)]
@@ -314,7 +332,7 @@ def read_config(path: Path) -> RunConfig:
     Raises:
         RunError: it is not there, or is none.
     """
-    if not path.exists():
+    if not present(path):
         raise RunError(path, "there is no run here", "Give the folder that temporal-pairs train wrote (--out).")
     try:
         values = json.loads(path.read_bytes())
@@ -325,6 +343,11 @@ def read_config(path: Path) -> RunConfig:
         raise RunError(
             path, f"is not the configuration of a run ({error!r})", "Give one that temporal-pairs train wrote."
         ) from error
+
+
+def _refused(path: Path, done: str, error: OSError) -> RunError:
+    problem = f"cannot be {done} ({error.strerror or error})"
+    return RunError(path, problem, "Look at its permissions and at the disk, or choose another folder.")
 
 
 def _from_the_future(path: Path, found: object) -> RunError:

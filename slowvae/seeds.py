@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slowvae.data import checked_dataset
-from slowvae.device import find_device
+from slowvae.device import find_device, learning
 from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
 from slowvae.resume import resume
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import WindowDataset
 
 
+@learning()
 def train_seeds(
     dataset: WindowDataset,
     out: str | Path,

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from slowvae.data import checked_dataset
-from slowvae.device import default_generators, fast_step, find_device, own_chance
+from slowvae.device import default_generators, fast_step, find_device, learning, own_chance, usual_torch
 from slowvae.model import SlowVAE, checked_network
 from slowvae.objectives import Objective, objective
 from slowvae.options import TrainOptions
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import WindowDataset
 
 
+@learning()
 def train(
     dataset: WindowDataset,
     out: str | Path,
@@ -116,11 +117,11 @@ class Training:
     ) -> None:
         options, share = config.options, ranks.share(config.options.batch_size)
         if network is None:
-            with own_chance(torch.device("cpu"), options.seed):
+            with usual_torch(), own_chance(torch.device("cpu"), options.seed):
                 network = SlowVAE(options.z_dim, config.channels)
         checked_network(network).check_frames(dataset.source.frame_shape)
         self.options, self.window, self.device, self.ranks = options, config.window, device, ranks
-        self.network = network.to(device).train()
+        self.network = network.to(device, torch.float32).train()
         self.forward = self.network if ranks.alone else DistributedDataParallel(self.network)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), options.learning_rate, (options.adam_beta1, options.adam_beta2),
@@ -133,7 +134,7 @@ class Training:
         self.noise = torch.Generator(device).manual_seed(options.seed)
         self.chance: dict[str, Tensor] = {}
         self.step = self.since = 0
-        self.sums = torch.zeros(len(Objective._fields), device=device)
+        self.sums = torch.zeros(len(Objective._fields), device=device, dtype=torch.float32)
 
     def take_step(self, frames: Float[Tensor, "n channels height width"]) -> None:
         """Take a step on a batch, in which the frames of a window follow one another; never wait for the device."""
@@ -155,7 +156,8 @@ class Training:
         """Draw this rank's part of the noise of the whole batch, which does not depend on the number of ranks."""
         ranks, latents = self.ranks, self.options.z_dim
         shape = rows // self.window, ranks.world_size, self.window * latents
-        return torch.randn(shape, generator=self.noise, device=self.device)[:, ranks.rank].reshape(rows, latents)
+        noise = torch.randn(shape, generator=self.noise, device=self.device, dtype=torch.float32)
+        return noise[:, ranks.rank].reshape(rows, latents)
 
     def batches(self) -> Iterator[Float[Tensor, "n channels height width"]]:
         """Yield batches without end; every epoch has an order, and frame distances, of its own."""

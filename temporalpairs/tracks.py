@@ -53,7 +53,8 @@ class MaskTrack:
         """Return one mask: the index-th that the track has."""
         index = range(len(self))[index]
         height, width = self.sizes[index]
-        return RunLengths(int(height), int(width), self.counts[self.offsets[index] : self.offsets[index + 1]])
+        runs = self.counts[self.offsets[index] : self.offsets[index + 1]]
+        return RunLengths(int(height), int(width), runs.copy())  # what is changed there is not changed in the track
 
     def __iter__(self) -> Iterator[RunLengths]:
         return (self[i] for i in range(len(self)))

@@ -119,14 +119,15 @@ class TestPublishing:
             publish(tmp_path / "target", build_half)
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EACCES])
     def test_file_systems_without_hard_links_or_flushing_of_folders_will_do(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: Callable[[Path], None]
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: Callable[[Path], None], number: int
     ) -> None:
         flush = os.fsync
 
         def flush_files_only(descriptor: int) -> None:
             if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                refuse(errno.EINVAL)()
+                refuse(number)()
             flush(descriptor)
 
         monkeypatch.setattr(os, "fsync", flush_files_only)

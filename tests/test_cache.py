@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import stores
@@ -108,6 +108,22 @@ def test_the_sample_is_built_once_and_the_home_variable_names_the_root(
     before = path.stat().st_mtime_ns
     assert find("sample").stat().st_mtime_ns == before
     assert find(path) == find(str(path)) == path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no database of users")
+def test_a_user_without_a_home_is_told_and_loads_what_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = find("sample", tmp_path)
+
+    def refuse(number: int) -> NoReturn:  # `docker run --user 4242`
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr("pwd.getpwuid", refuse)
+    for name in ("HOME", "XDG_CACHE_HOME", HOME_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    for source in ("sample", "release"):
+        with pytest.raises(TemporalPairsError, match=HOME_VARIABLE):
+            find(source)
+    assert find(path) == find("sample", tmp_path) == path
 
 
 def test_an_unknown_word_names_those_that_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

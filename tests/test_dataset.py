@@ -415,6 +415,10 @@ def test_what_is_handed_out_can_be_changed_without_changing_the_dataset(masks: K
     masks.windows.frames[:] = 0
     masks.numpy()[3].factors[:] = 7
     masks.sequences.factors[:] = 1
+    for handed_out in (masks.load_options, masks.state_dict()["dataset"], masks.numpy().state_dict()["dataset"]):
+        handed_out["seed"] = 99
+    masks.ground_truth().factors_num_values[:] = [0, 0, 0]
+    assert masks.load_options["seed"] == masks.state_dict()["dataset"]["seed"] == 0
     assert count(masks) == before
     assert masks.sequences[2].factors.any()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import shutil
 import warnings
 from dataclasses import replace
@@ -164,17 +165,20 @@ def test_scores_are_added_and_none_is_lost(copied: Run, sprites_store: Path) -> 
     assert report["scores"] == both.scores
     assert set(report["protocol"]) == {"mcc", "mig"}
     assert "others" not in report
+    whole = load_natural_sprites(source=sprites_store, discrete=True, channels=1)
     other_ways: list[dict[str, Any]] = [
         {"seed": 1},
         {"fraction": 0.03},
         {"dataset": load_natural_sprites(source=sprites_store, discrete=True, channels=1, split="train")},
+        {"dataset": whole.subset(slice(100))},
+        {"dataset": whole.subset(slice(110))},
     ]
     for way in other_ways:
         evaluate(copied, metrics=["mcc"], network=tiny(), **PART | way)
     evaluate(copied, metrics=["mcc"], network=tiny(), **PART)
     report = scores_of(copied)
     assert report["scores"] == both.scores
-    assert len(report["others"]) == 3
+    assert len(report["others"]) == 5
     assert [record["data"]["split"] for record in report["others"]].count("train") == 1
 
 
@@ -186,6 +190,12 @@ def test_damaged_scores_are_named_before_the_work(text: str, copied: Run) -> Non
         evaluate(copied, network=tiny(), progress=names.append, **PART)
     assert not names
     assert (copied.folder / SCORES).read_text() == text
+
+
+def test_a_run_that_may_not_be_written_to_is_told_before_the_work(copied: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # a disk that is mounted for reading only
+    with pytest.raises(RunError, match="scores may not be written here"):
+        evaluate(copied, network=tiny(), progress=pytest.fail, **PART)
 
 
 def test_every_number_of_the_protocol_is_the_references() -> None:

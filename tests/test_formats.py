@@ -58,6 +58,17 @@ def test_annotations_that_are_open_are_taken_as_they_are(tmp_path: Path) -> None
         open_annotations(opened, "mots")
 
 
+def test_what_is_handed_out_can_be_changed_without_changing_what_it_came_from(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "0000.txt", [LABELS] * 2)
+    opened = open_annotations(path)
+    opened.categories.clear()  # type: ignore[attr-defined]  # a mapping to readers of types, a dict in truth
+    track = opened.videos[0].read().tracks[0]
+    track[0].counts[:] = 0
+    next(iter(track)).counts[:] = 0
+    assert open_annotations(path).categories[2] == "pedestrian"
+    assert track[0].area > 0
+
+
 def test_videos_are_read_wherever_they_are_sent(tmp_path: Path) -> None:
     write_text(tmp_path / "0000.txt", [LABELS] * 2)
     write_pngs(tmp_path / "0001", [LABELS] * 2)

@@ -719,7 +719,8 @@ def test_a_sequence_without_its_text_is_named_beside_the_others(tmp_path):
 def test_parts_beside_the_one_that_is_read_are_named(tmp_path):
     for part in ("train", "val", "mine"):
         write_challenge(tmp_path / part / f"MOTS20-{part}", VIDEO)
-    assert names_left_out(tmp_path) == ["val", "mine"]
+    (tmp_path / "test" / "MOTS20-01" / "img1").mkdir(parents=True)  # whose annotations are withheld
+    assert names_left_out(tmp_path) == ["val", "mine", "test"]
     other = tmp_path / "kitti"
     text_folder(other)
     folder_of_png_folders(other)
@@ -757,10 +758,13 @@ def test_labels_beside_the_images_name_the_classes(tmp_path, name):
     assert set(both.sequences.track.tolist()) == {1001, 2001}
 
 
-def test_labels_above_the_videos_hold_for_all_and_ten_of_them_leave_no_ignore_region(tmp_path):
-    folder = folder_of_png_folders(tmp_path)
-    (folder / "labels.txt").write_text("\ufeffIgnored\r\n\r\n" + "".join(f"c{n}\n" for n in range(2, 11)))
-    annotations = open_annotations(folder, "mots")
+@pytest.mark.parametrize("place", [".", "instances"])
+def test_labels_above_the_videos_hold_for_all_and_ten_of_them_leave_no_ignore_region(tmp_path, place):
+    given = parent_of_pngs(tmp_path / "given")
+    (tmp_path / "labels.txt").write_text("of something else")
+    text = "\ufeffIgnored\r\n\r\n" + "".join(f"c{n}\n" for n in range(2, 11))
+    (given / place / "LABELS.txt").write_text(text, encoding="utf-8")
+    annotations = open_annotations(given, "mots")
     assert annotations.categories == {1: "Ignored"} | {n: f"c{n}" for n in range(2, 11)}
     assert (annotations.left_out, annotations.not_objects) == (set(), {1})
 

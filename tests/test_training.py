@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import pickle
 import resource
 import shutil
@@ -25,6 +26,7 @@ from datasets_made import write_sprites
 from launched import TORCHRUN, environment, run
 from sequences_made import made_attributes, made_sequences
 from statistics_made import made_statistics
+from stores import as_nobody
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -264,6 +266,41 @@ def test_wrong_arguments_give_no_foreign_error(
         for wrong in WRONG if name not in ("fields", "tensorboard") else []:
             with suppress(TemporalPairsError):
                 act(**{**right, "device": "cpu", name: wrong})
+
+
+@contextmanager
+def of_64_bits() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+SETTINGS = {
+    "float64": of_64_bits,
+    "no gradients": torch.no_grad,
+    "inference": torch.inference_mode,
+    "another device": lambda: torch.device("meta"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The dataset has 21 windows")
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_what_pytorch_is_set_to_does_not_matter(setting: str, store: Path, whole: Run, tmp_path: Path) -> None:
+    with SETTINGS[setting]():
+        masks = load_kitti_masks(source=store, seed=3)
+        train(masks, tmp_path / "run", steps=8, **FEW)
+        run = resume(tmp_path / "run", steps=STEPS, **QUIET)
+        scores = evaluate(run, fraction=0.01, device="cpu").scores
+    assert_equal_runs(run, whole)
+    assert scores == evaluate(whole, fraction=0.01, device="cpu").scores
+
+
+def test_a_network_of_64_bits_is_trained_in_32(masks: KittiMasks, tmp_path: Path) -> None:
+    network = SlowVAE(4).double()
+    train(masks, tmp_path / "run", network=network, steps=1, **FEW).network(network)
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
 
 
 def test_event_files_hold_the_log(masks: KittiMasks, tmp_path: Path) -> None:
@@ -539,6 +576,26 @@ def test_a_damaged_configuration_is_named(text: str, says: str, tmp_path: Path) 
     (tmp_path / CONFIG).write_text(text)
     with pytest.raises(RunError, match=says):
         Run.open(tmp_path)
+
+
+def test_a_run_that_may_not_be_read_is_not_taken_for_none(
+    masks: KittiMasks, whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.open(shutil.copytree(whole.folder, tmp_path / "run"))
+    monkeypatch.setattr(Path, "exists", os.path.exists)  # Python 3.14's, which hides that something may not be read
+    for locked in (run.folder / CHECKPOINT, run.folder):
+        locked.chmod(0)
+        with as_nobody():
+            for use in (
+                run.checkpoint,
+                lambda: run.step,
+                lambda: resume(run.folder, masks, steps=STEPS + 1, **QUIET),
+                lambda: evaluate(run, dataset=masks),
+                lambda: find_runs(run.folder)[0].step,
+                lambda: train(masks, run.folder / "new", steps=1, **FEW),
+            ):
+                with pytest.raises(RunError, match=r"cannot be (read|written) \(Permission denied"):
+                    use()
 
 
 def test_a_folder_that_holds_something_is_left_as_it_is(masks: KittiMasks, whole: Run, tmp_path: Path) -> None:

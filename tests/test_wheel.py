@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+
+from kittimasks import load_kitti_masks
 
 ROOT = Path(__file__).parent.parent
 MAPPED = ("builders", "loaders", "report", "cli")  # folders that install inside temporalpairs
@@ -91,6 +94,37 @@ def test_the_unpacked_wheel_is_imported_beside_a_users_own_modules(wheel: Path, 
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(place)
     use(_IMPORTS, Path(sys.executable), project, place, PYTHONPATH=str(place))
+
+
+_READS = """
+from kittimasks import load_kitti_masks
+import temporalpairs, sys
+assert temporalpairs.__file__.startswith(sys.argv[1]), temporalpairs.__file__
+print(*load_kitti_masks(sys.argv[2])[0].frames.shape)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX")
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
+def test_the_unpacked_wheel_loads_where_nothing_may_be_written(wheel: Path, tmp_path: Path) -> None:
+    place, home = tmp_path / "unpacked", tmp_path / "home"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(place)
+    store = load_kitti_masks("sample", root=tmp_path / "stores").store
+    home.mkdir()
+    folders = [home, place, *(path for path in place.rglob("*") if path.is_dir())]
+    powerless = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"] if os.geteuid() == 0 else []
+    command = [*powerless, sys.executable, "-B", "-c", _READS, str(place), str(store)]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(place)}
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert (done.returncode, done.stdout) == (0, "2 1 64 64\n"), done.stderr
+    assert not list(home.iterdir())
 
 
 @pytest.mark.slow

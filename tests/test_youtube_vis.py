@@ -394,9 +394,10 @@ def test_sizes_of_masks_that_contradict_each_other_are_refused(tmp_path):
 
 def test_a_video_whose_number_of_frames_nobody_states_has_those_of_its_longest_annotation(tmp_path):
     value = content()
+    assert not any(video.open_end for video in read_all(write(tmp_path, value)))
     for video in value["videos"]:
         video["length"] = video["file_names"] = None
-    assert [video.length for video in read_all(write(tmp_path, value))] == [3, 2]
+    assert [(video.length, video.open_end) for video in read_all(write(tmp_path, value))] == [(3, True), (2, True)]
 
 
 def test_an_image_of_more_pixels_than_can_be_counted_is_refused(tmp_path):

@@ -245,6 +245,7 @@ def open(paths: list[Path]) -> Annotations:  # noqa: A001 - the name that every 
     """
     paths = [path.resolve() if ".." in path.parts else path.absolute() for path in paths]
     groups = []
+    labels: dict[tuple[str, ...], Path] = {}
     for path in paths:
         videos, left_out = _search(path)
         if not videos and path.is_dir() and first_numbered_png(path):
@@ -254,20 +255,20 @@ def open(paths: list[Path]) -> Annotations:  # noqa: A001 - the name that every 
             raise RawDataError(path, found, f"one of\n{LAYOUTS}\n ", remedy="Check the path.")
         warn_of_left_out(path, left_out)
         groups.append(videos)
+        labels |= _class_names(videos, path)
     joined: tuple[MotsVideo, ...] = join_videos(paths, groups)
     if any(isinstance(video, PngVideo) and video.is_kitti_360 for video in joined):
         other = next((v for v in joined if not (isinstance(v, PngVideo) and v.is_kitti_360)), None)
         if other is not None:
             raise OptionError(f"{other.path} is not of KITTI-360, as other paths are. Build one store of each.")
         return Annotations(joined, _KITTI_360, _KITTI_360_LICENSE, _KITTI_360_CITATION)
-    labels = {_class_names(video): video.path for video in joined}
     if len(labels) > 1:
         first, second, *_ = labels.values()
         raise OptionError(f"{first} and {second} name their classes differently. Build one store of each.")
     class_names = next(iter(labels))
     if not class_names:
         ignored, cars = frozenset({_IGNORE}), frozenset({_CAR})
-        return Annotations(joined, _CATEGORIES, LICENSE, CITATION, ignored, cars, release_of="kitti-masks")
+        return Annotations(joined, dict(_CATEGORIES), LICENSE, CITATION, ignored, cars, release_of="kitti-masks")
     categories = dict(enumerate(class_names, 1))
     categories.setdefault(_IGNORE, "ignore")
     ignored = frozenset(i for i, name in categories.items() if name.lower() in ("ignore", "ignored", "ignore region"))
@@ -304,7 +305,8 @@ def _search(path: Path) -> tuple[list[MotsVideo], list[Path]]:
     videos, left_out = found[taken]
     names = {video.name for video in videos}
     others = [f for f in others if f.name.lower() != "instances" or not names.issuperset(v.name for v in found[f][0])]
-    return videos, [*left_out, *others, *(f for f in folders if f not in found and _search_folder(f)[0])]
+    unread = [f for f in folders if f not in found and (f.name.lower() in _INNER or _search_folder(f)[0])]
+    return videos, [*left_out, *others, *unread]
 
 
 def _search_folder(path: Path) -> tuple[list[MotsVideo], list[Path]]:
@@ -382,14 +384,27 @@ def _read_seqinfo(folder: Path) -> tuple[tuple[int, int, int] | None, float | No
     return (length, height, width), rate if 0 < rate < math.inf else None
 
 
-def _class_names(video: MotsVideo) -> tuple[str, ...]:
-    """Read the names of the classes from 1 on, if a ``labels.txt`` beside the video or its images states them."""
-    for folder in (video.path, video.path.parent) if isinstance(video, PngVideo) else (video.path.parent,):
-        path = child(folder, LABELS)
-        if path is not None:
-            text = read_file(path, folder)[0].decode("utf-8-sig", "replace")
-            return tuple(line.strip() for line in text.splitlines() if line.strip())
-    return ()
+def _class_names(videos: list[MotsVideo], top: Path) -> dict[tuple[str, ...], Path]:
+    """Read the names of the classes from 1 on that a ``labels.txt`` states, and name a video that they are of.
+
+    It lies among the images, beside the video, or above it in a folder that the user gave.
+    """
+    stated: dict[Path, tuple[str, ...]] = {}  # a folder of many videos is looked through once
+
+    def names_in(folder: Path) -> tuple[str, ...]:
+        if folder not in stated:
+            path = child(folder, LABELS)
+            text = "" if path is None else read_file(path, folder)[0].decode("utf-8-sig", "replace")
+            stated[folder] = tuple(line.strip() for line in text.splitlines() if line.strip())
+        return stated[folder]
+
+    found: dict[tuple[str, ...], Path] = {}
+    for video in videos:
+        beside, *above = video.path.parents
+        among = [video.path] if isinstance(video, PngVideo) else []
+        folders = [*among, beside, *(folder for folder in above if folder.is_relative_to(top))]
+        found[next(filter(None, map(names_in, folders)), ())] = video.path
+    return found
 
 
 def _text_name(path: Path) -> str | None:

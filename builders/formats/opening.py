@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from temporalpairs.errors import OptionError, RawDataError
+from temporalpairs.files import exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,11 +62,11 @@ class Place:
             self.given = Path("standard input")
             self.root = self.path = self._copied(sys.stdin.buffer, "standard-input")
             archive = self.path if _is_archive(self.path) else None
-        elif given.exists() and not given.is_file() and not given.is_dir():
+        elif _exists(given) and not given.is_file() and not given.is_dir():
             with _told(given), given.open("rb") as pipe:
                 self.root = self.path = self._copied(pipe, given.name)
             archive = self.path if _is_archive(self.path) else None
-        elif archive is None and not given.exists():
+        elif archive is None and not _exists(given):
             raise RawDataError(given, "there is nothing here", "annotations", remedy="Check the path.")
         if archive is not None:
             inside = () if archive == self.path else given.relative_to(archive).parts
@@ -134,6 +135,14 @@ def find_places(paths: Sequence[Path]) -> list[Place]:
     if paths.count(STANDARD_INPUT) > 1:
         raise OptionError("-, the standard input, was given twice. It can be read once.")
     return [Place(path) for path in paths]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return exists(path)
+    except OSError as error:
+        found = f"cannot be read ({error.strerror})"
+        raise RawDataError(path, found, "annotations", remedy="Check its permissions.") from error
 
 
 def _is_archive(path: Path) -> bool:

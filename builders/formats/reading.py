@@ -47,9 +47,12 @@ def entries(folder: Path) -> list[Path]:
         RawDataError: the folder cannot be read.
     """
     try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        listed = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda e: e.name)
+        if listed:
+            listed[0].lstat()  # a folder can let its names be listed and nothing be looked at
     except OSError as error:
         raise _unreadable(folder, error) from error
+    return listed
 
 
 def child(folder: Path, name: str) -> Path | None:

@@ -185,6 +185,7 @@ class AnnotatedVideo:
         height: rows of the images in pixels; 0 if the file does not state it, and there is no mask.
         width: columns of the images in pixels, or 0.
         annotations: the objects, by ascending id.
+        open_end: whether the file does not state the length, so that the longest annotation's was taken.
         interval: seconds between neighboring frames; None where the file does not tell.
     """
 
@@ -195,6 +196,7 @@ class AnnotatedVideo:
     height: int
     width: int
     annotations: tuple[Annotation, ...]
+    open_end: bool = False
     interval: float | None = None
 
     def read(self) -> VideoTracks:
@@ -214,7 +216,10 @@ class AnnotatedVideo:
                 DatasetWarning,
                 stacklevel=2,
             )
-        return VideoTracks(self.name, tracks, (self.source,), self.length, interval=self.interval, path=self.path)
+        return VideoTracks(
+            self.name, tracks, (self.source,), self.length,
+            open_end=self.open_end, interval=self.interval, path=self.path,
+        )  # fmt: skip
 
     def _track(self, annotation: Annotation, dropped: list[str]) -> MaskTrack:
         frames: list[int] = []
@@ -414,7 +419,9 @@ def _video(
         found = f"an image of {height} × {width} pixels"
         raise RawDataError(path, found, f"at most {MAX_PIXELS:,} pixels", place=f"video {int(video.id)}")
     ordered = tuple(annotations[number] for number in sorted(annotations))
-    return AnnotatedVideo(path, source, name, length, height, width, ordered, _interval(video.file_names or []))
+    open_end = video.length is None and video.file_names is None
+    interval = _interval(video.file_names or [])
+    return AnnotatedVideo(path, source, name, length, height, width, ordered, open_end, interval)
 
 
 def _interval(names: list[str]) -> float | None:

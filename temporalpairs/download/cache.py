@@ -82,11 +82,11 @@ def provide(
     """
     truth("download", download)
     path = _expanded(as_path("source", source))
-    folder = default_root() if root is None else _expanded(as_path("root", root))
+    given = None if root is None else _expanded(as_path("root", root))
     if source == "release":
-        return ensure_release(release, folder, download=download)
+        return ensure_release(release, given or default_root(), download=download)
     if source == "sample":
-        return ensure_sample(sample, folder)
+        return ensure_sample(sample, given or default_root())
     try:
         found = exists(path)
     except OSError:
@@ -102,11 +102,24 @@ def provide(
 
 
 def default_root() -> Path:
-    """Return the folder where stores live by default: ``$TEMPORAL_PAIRS_HOME``, else the user's cache folder."""
+    """Return the folder where stores live by default: ``$TEMPORAL_PAIRS_HOME``, else the user's cache folder.
+
+    Raises:
+        OptionError: ``$TEMPORAL_PAIRS_HOME`` is no path.
+        TemporalPairsError: the variable is not set, and the user has no home folder.
+    """
     import platformdirs
 
     chosen = os.environ.get(HOME_VARIABLE)
-    return _expanded(Path(chosen)) if chosen else platformdirs.user_cache_path("temporal-pairs")
+    if chosen:
+        return _expanded(Path(chosen))
+    try:
+        return platformdirs.user_cache_path("temporal-pairs").expanduser()  # older versions leave the ~ of nobody there
+    except RuntimeError:
+        raise TemporalPairsError(
+            "This user has no home folder, where stores live by default.\n"
+            f"  Pass another root, or set {HOME_VARIABLE} to a folder that you may write to."
+        ) from None
 
 
 def ensure_sample(sample: Sample, root: Path) -> Path:

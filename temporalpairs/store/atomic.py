@@ -19,6 +19,9 @@ from temporalpairs.files import abandoned, private_folder, remove_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Some network file systems cannot flush a folder, and one that may be written to need not be readable.
+_UNFLUSHABLE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM)
+
 
 @contextmanager
 def publishing(target: Path) -> Iterator[Path]:
@@ -72,14 +75,15 @@ def _flush(path: Path) -> None:
     folder = path.is_dir()
     if folder and os.name == "nt":  # Windows opens no folders
         return
-    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)  # Windows flushes only what may be written
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)  # Windows flushes only what may be written
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot flush a folder
+        if error.errno not in _UNFLUSHABLE:
             raise
-    finally:
-        os.close(descriptor)
 
 
 def _rename_unless_there(built: Path, target: Path) -> None:
