@@ -10,6 +10,7 @@ from kittimasks import card
 from kittimasks.cut import cut_video
 from kittimasks.cut_options import CROPS, MIN_PIXELS, CutOptions
 from temporalpairs.builders.formats import Annotations, open_annotations
+from temporalpairs.checks import of_kind
 from temporalpairs.errors import OptionError, StoreExistsError
 from temporalpairs.parallel import run_in_order
 from temporalpairs.sequences import Sequences
@@ -84,6 +85,8 @@ def build_kitti_masks(
         ```
     """
     path, format = store_path(out, format)
+    if edition is not None:
+        of_kind("edition", edition, Edition, "an Edition")
     if os.path.lexists(path):
         raise StoreExistsError(path)
     opened = open_annotations(annotations, reader)

@@ -10,6 +10,9 @@ from typing import NamedTuple, SupportsIndex, overload
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 
+from temporalpairs.checks import shown
+from temporalpairs.errors import OptionError
+from temporalpairs.loaders.arrays import is_one
 from temporalpairs.sequences import PACKED_BYTES, SIDE, UNKNOWN, Sequences
 
 
@@ -103,7 +106,7 @@ class SequenceView(AbstractSequence[Sequence]):
         self._sequences = sequences
         self._chosen = chosen
         self._videos = videos
-        self._categories = categories or {}
+        self._categories = {} if categories is None else categories
         self._image_shape = image_shape
 
     def __len__(self) -> int:
@@ -130,7 +133,9 @@ class SequenceView(AbstractSequence[Sequence]):
         if isinstance(index, slice):
             return SequenceView(self._sequences, self._chosen[index], self._videos, self._categories, self._image_shape)
         table = self._sequences
-        i = int(self._chosen[operator.index(index)])
+        if not is_one(index):
+            raise OptionError(f"{shown(index)}: give the number of a sequence, or a slice.")
+        i = int(self._chosen[range(len(self))[operator.index(index)]])
         rows = slice(int(table.start[i]), int(table.start[i + 1]))
         video = int(table.video[i])
         return Sequence(

@@ -14,6 +14,7 @@ from natsprites import card
 from natsprites.measure import STRIDE, MeasureOptions, TrackStatistics, measure_track
 from natsprites.statistics import MaskStatistics, to_sequences
 from temporalpairs.builders.formats import Annotations, open_annotations
+from temporalpairs.checks import of_kind
 from temporalpairs.errors import OptionError, RawDataError, StoreExistsError
 from temporalpairs.parallel import run_in_order
 from temporalpairs.sequences import SIDE
@@ -80,6 +81,8 @@ def build_natural_sprites(
         ```
     """
     path, format = store_path(out, format)
+    if edition is not None:
+        of_kind("edition", edition, Edition, "an Edition")
     if os.path.lexists(path):
         raise StoreExistsError(path)
     options = MeasureOptions(downscale=downscale, keep_aspect=keep_aspect, stride=stride)

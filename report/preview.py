@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
+from temporalpairs.checks import as_path, shown
 from temporalpairs.errors import OptionError
 from temporalpairs.report.figures import save_figure
 from temporalpairs.report.sequences import plot_sequences, save_animation
@@ -56,7 +57,7 @@ def plot(thing: Data | Run) -> Figure:
         from temporalpairs.report.runs import plot_run
 
         return plot_run(thing)
-    raise OptionError(f"{type(thing).__name__}: give a store, its path, a dataset or a run.")
+    raise OptionError(f"{shown(thing)}: give a store, its path, a dataset or a run.")
 
 
 def save_preview(data: Data, out: str | Path) -> Path:
@@ -75,7 +76,7 @@ def save_preview(data: Data, out: str | Path) -> Path:
         StoreError: the store cannot be read, or its frames are not what it states.
         OptionError: the suffix is unknown, there is nothing to draw, or the picture cannot be written there.
     """
-    if Path(out).suffix.lower() == ".gif":
+    if as_path("out", out).suffix.lower() == ".gif":
         return save_animation(data, out)
     return save_figure(plot(data), out)
 

@@ -12,7 +12,8 @@ from jaxtyping import Float64, Int64, UInt8
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
 
-from temporalpairs.errors import WrongStoreError
+from temporalpairs.checks import shown
+from temporalpairs.errors import OptionError, WrongStoreError
 from temporalpairs.loaders.sequence import Sequence, SequenceView
 from temporalpairs.report.figures import clean, colored, gap_of
 from temporalpairs.sequences import PACKED_BYTES, SIDE
@@ -135,6 +136,8 @@ def open_subject(data: Data) -> Subject:
     if isinstance(data, Store):
         attributes, view = data.attributes, _view(data)
     else:
+        if not hasattr(data, "source"):
+            raise OptionError(f"data={shown(data)}: give a store, its path or a dataset.")
         store: Any = data.store  # a dataset need not have one, nor sequences
         view = data.sequences
         if store is None or view is None:

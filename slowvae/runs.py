@@ -30,6 +30,7 @@ from slowvae.device import settle_precision
 from slowvae.model import SlowVAE, checked_network
 from slowvae.options import TrainOptions
 from slowvae.run_log import LOG, read_log
+from temporalpairs.checks import shown, usable_device
 from temporalpairs.errors import OptionError, RunError
 from temporalpairs.files import locked
 from temporalpairs.store.atomic import replace_file
@@ -189,10 +190,11 @@ class Run:
 
         Raises:
             RunError: there is no checkpoint, or the weights do not fit the network.
+            OptionError: it is no network, or there is no such device.
         """
         made = self.new_network() if network is None else checked_network(network)
         load_weights(made, self.checkpoint()["network"], self.folder)
-        return made.to(device).eval()
+        return made.to(usable_device(device)).eval()
 
     def new_network(self) -> SlowVAE:
         """Return a network of the run's layout, its weights drawn from torch's global generator.
@@ -277,7 +279,7 @@ def checked_folder(folder: str | Path) -> Path:
     try:
         return Path(folder).expanduser()
     except TypeError as error:
-        raise OptionError(f"{folder!r:.80} is no folder; give a path, such as 'runs/sample'.") from error
+        raise OptionError(f"{shown(folder)} is no folder; give a path, such as 'runs/sample'.") from error
 
 
 def check_free(folder: Path) -> None:
