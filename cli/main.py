@@ -72,7 +72,9 @@ def _run(words: list[str]) -> int:
     except OSError as error:
         _tell(error)
         return EXIT_FAILED
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # a GPU's
+            raise
         print(f"There is not enough memory. {error}".rstrip(), file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt as interruption:

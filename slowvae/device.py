@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from temporalpairs.checks import usable_device
+from temporalpairs.checks import computing_device
 from temporalpairs.errors import RunWarning
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def find_device(device: torch.device | str) -> torch.device:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if isinstance(device, str) and device == "cuda" and os.environ.get("LOCAL_RANK"):
         device = f"cuda:{os.environ['LOCAL_RANK']}"
-    return usable_device(device)
+    return computing_device(device)
 
 
 def settle_precision(precision: Precision, device: torch.device) -> Precision:

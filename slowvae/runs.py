@@ -30,9 +30,9 @@ from slowvae.device import settle_precision
 from slowvae.model import SlowVAE, checked_network
 from slowvae.options import TrainOptions
 from slowvae.run_log import LOG, read_log
-from temporalpairs.checks import shown, usable_device
+from temporalpairs.checks import computing_device, shown
 from temporalpairs.errors import OptionError, RunError
-from temporalpairs.files import locked
+from temporalpairs.files import check_memory, locked
 from temporalpairs.store.atomic import replace_file
 
 if TYPE_CHECKING:
@@ -171,9 +171,10 @@ class Run:
         try:
             found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
             newer = found["format"] > FORMAT
-        except MemoryError:
+        except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
+            check_memory()
             raise RunError(
                 path, f"is not a checkpoint that can be read ({error})", "Delete the run's folder and train anew."
             ) from error
@@ -194,7 +195,7 @@ class Run:
         """
         made = self.new_network() if network is None else checked_network(network)
         load_weights(made, self.checkpoint()["network"], self.folder)
-        return made.to(usable_device(device)).eval()
+        return made.to(computing_device(device)).eval()
 
     def new_network(self) -> SlowVAE:
         """Return a network of the run's layout, its weights drawn from torch's global generator.

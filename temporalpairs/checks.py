@@ -145,6 +145,8 @@ def several(name: str, value: object, kind: type[Kind], give: str) -> list[Kind]
     """
     try:
         listed = None if isinstance(value, str | bytes) else list(value)  # type: ignore[call-overload]  # or a TypeError
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001  # an iterator may raise anything
         listed = None
     if listed is None or not all(isinstance(one, kind) for one in listed):
@@ -168,6 +170,8 @@ def array(name: str, value: object, give: str, kinds: str = "biuf") -> np.ndarra
 
     try:
         made = np.asarray(value)
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001  # rows of different lengths, a tensor of a device, anything's __array__
         raise OptionError(f"{name}={shown(value)} is no array ({' '.join(str(error).split())}); give {give}.") from None
     if made.dtype.kind not in kinds:
@@ -176,7 +180,7 @@ def array(name: str, value: object, give: str, kinds: str = "biuf") -> np.ndarra
 
 
 def usable_device(value: object) -> torch.device:
-    """Return a PyTorch device that can be computed on here; ``"cuda"`` becomes the present GPU.
+    """Return a PyTorch device that is there; ``"cuda"`` becomes the present GPU.
 
     Raises:
         OptionError: there is no such device here.
@@ -185,13 +189,25 @@ def usable_device(value: object) -> torch.device:
 
     try:
         found = torch.device(value)  # type: ignore[arg-type]  # a TypeError if it is something else
-        torch.zeros(1, device=found).item()
+        torch.zeros(1, device=found)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         (reason, *_) = str(error).splitlines() or ["it cannot hold a tensor"]
         raise OptionError(
             f"device={shown(value)} cannot be used here ({reason}). Give 'cpu', or 'cuda:0' … where there is a GPU."
         ) from None
     return torch.device("cuda", torch.cuda.current_device()) if str(found) == "cuda" else found
+
+
+def computing_device(value: object) -> torch.device:
+    """Return a PyTorch device that is there and computes, as ``"meta"`` does not.
+
+    Raises:
+        OptionError: there is no such device here.
+    """
+    found = usable_device(value)
+    if found.type == "meta":
+        raise OptionError("device='meta' cannot be used here: it holds no numbers. Give 'cpu' or 'cuda:0'.")
+    return found
 
 
 def shown(value: object) -> str:

@@ -17,7 +17,7 @@ from natsprites.rendering.arguments import check_color, check_side, pack_sprites
 from natsprites.rendering.options import SpriteOptions
 from natsprites.rendering.shapes import Outlines
 from natsprites.rendering.tables import PRECISION_BITS, lanczos_table
-from temporalpairs.checks import of_kind, shown, usable_device
+from temporalpairs.checks import computing_device, of_kind, shown
 from temporalpairs.errors import OptionError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class TorchRenderer:
         """
         check_side(size, anti_aliasing)
         self.outlines = Outlines.of() if outlines is None else of_kind("outlines", outlines, Outlines, "Outlines")
-        self.size, self.anti_aliasing, self.device = size, anti_aliasing, usable_device(device)
+        self.size, self.anti_aliasing, self.device = size, anti_aliasing, computing_device(device)
         starts = self.outlines.offsets[:-1]
         counts = np.diff(self.outlines.offsets)
         # Shorter outlines are filled up with corners that no edge uses.

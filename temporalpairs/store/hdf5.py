@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from temporalpairs.errors import NotAStoreError, StoreCorruptError
+from temporalpairs.files import check_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +91,7 @@ def read(path: Path, described: dict[str, Any]) -> Iterator[tuple[str, np.ndarra
             try:
                 yield name, array[...]
             except OSError as error:
+                check_memory()
                 raise StoreCorruptError(path, f"array {name!r} cannot be decoded ({error})") from error
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from temporalpairs.errors import NotAStoreError, StoreCorruptError
-from temporalpairs.files import exists
+from temporalpairs.files import check_memory, exists
 from temporalpairs.parallel import cores
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def _read_array(path: Path, name: str, description: dict[str, Any]) -> np.ndarra
     except Exception as error:  # whatever damaged bytes make zarr and its codecs raise
         if isinstance(error, OSError) and error.errno not in _OF_THE_STORE:
             raise
+        check_memory()
         problem = f"array {name!r} cannot be decoded ({type(error).__name__}: {error})"
         raise StoreCorruptError(path, problem) from error
 
