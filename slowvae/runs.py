@@ -324,7 +324,7 @@ def read_config(path: Path) -> RunConfig:
         if values["format"] > FORMAT:
             raise _from_the_future(path, values["format"])
         return RunConfig.from_json(values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(
             path, f"is not the configuration of a run ({error!r})", "Give one that temporal-pairs train wrote."
         ) from error
