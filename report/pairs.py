@@ -13,6 +13,8 @@ from matplotlib.colors import to_rgb
 
 from temporalpairs.checks import whole
 from temporalpairs.errors import OptionError
+from temporalpairs.loaders.arrays import as_dataset
+from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.report import figures
 from temporalpairs.report.figures import MARGIN, ORANGE, SKY, SMALL, Pixels, fitted
 from temporalpairs.report.subjects import open_subject, open_windows, sprites_of
@@ -72,7 +74,7 @@ def plot_pairs(data: Data, *, pairs: int = 12, columns: int = 2) -> Figure:
     """
     of_store = isinstance(data, Store | str | Path)
     pairs, columns = whole("pairs", pairs, 1, _MOST), whole("columns", columns, 1, _MOST)
-    subject = open_subject(data) if of_store or not hasattr(data, "source") else open_windows(data)
+    subject = open_subject(data) if of_store else open_windows(as_dataset(data, WindowDataset))
     chosen = _choose(subject, pairs)
     images = 1 + 2 * (subject.has_frames or subject.has_sprites)
     across = min(columns, len(chosen))

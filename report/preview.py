@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 
 from temporalpairs.checks import as_path, shown
 from temporalpairs.errors import OptionError
+from temporalpairs.loaders.arrays import as_dataset
+from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.report.figures import save_figure
 from temporalpairs.report.sequences import plot_sequences, save_animation
 from temporalpairs.store import Store, read_attributes, read_store
 
 if TYPE_CHECKING:
     from slowvae.runs import Run
-    from temporalpairs.loaders.dataset import WindowDataset
     from temporalpairs.report.subjects import Data
 
 
@@ -47,10 +48,9 @@ def plot(thing: Data | Run) -> Figure:
         thing = read_store(thing)
     if isinstance(thing, Store):
         return _montage(thing, thing.attributes.get("dataset", ""))
-    from temporalpairs.loaders.dataset import WindowDataset
-
-    if isinstance(thing, WindowDataset):
-        return _montage(thing, _name_of(thing))
+    if isinstance(thing, WindowDataset) or hasattr(thing, "indices"):  # a Subset of PyTorch's
+        dataset = as_dataset(thing, WindowDataset)
+        return _montage(dataset, _name_of(dataset))
     from slowvae.runs import Run
 
     if isinstance(thing, Run):

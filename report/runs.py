@@ -19,6 +19,8 @@ from torch import Tensor
 
 from temporalpairs.checks import several, shown, whole
 from temporalpairs.errors import OptionError
+from temporalpairs.loaders.arrays import as_dataset
+from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.report import figures
 from temporalpairs.report.figures import BLUE, FAINT, GRAY, LABEL, MARGIN, PALE, SMALL, TITLE, VERMILION, fitted
 from temporalpairs.sequences import SIDE
@@ -26,7 +28,6 @@ from temporalpairs.sequences import SIDE
 if TYPE_CHECKING:
     from slowvae.model import SlowVAE
     from slowvae.runs import Run
-    from temporalpairs.loaders.dataset import WindowDataset
 
 NAMES = ("reconstructions.png", "traversals.png", "traversals.gif", "latents.png", "loss.png", "correlations.png")
 
@@ -71,7 +72,6 @@ _WANTED = {  # argument → what it has to have, and what to give
     "run": ("config", "a slowvae.Run"),
     "evaluation": ("codes", "what slowvae.evaluate returned"),
     "network": ("check_frames", "a SlowVAE"),
-    "dataset": ("source", "what the load functions return"),
     "log": ("get", "what the log() of a run returns"),
 }
 
@@ -118,7 +118,7 @@ def save_pictures(
 
     _check(run=run, evaluation=evaluation)
     dataset = load_data(run.folder, run.config.data) if dataset is None else dataset
-    _check(dataset=dataset)
+    dataset = as_dataset(dataset, WindowDataset)
     trained = run.network(network, find_device(device))
     return draw_pictures(run.folder / PICTURES, trained, dataset, evaluation, run.log(), describe_run(run))
 
@@ -203,7 +203,8 @@ def plot_reconstructions(network: SlowVAE, dataset: WindowDataset, *, title: str
         figure = plot_reconstructions(SlowVAE(), load_kitti_masks(source="sample"), title="before training")
         ```
     """
-    _check(network=network, dataset=dataset)
+    _check(network=network)
+    dataset = as_dataset(dataset, WindowDataset)
     chosen = _choose(len(dataset), _FRAMES, whole("seed", seed, 0, 2**32 - 1))
     with _evaluating(network):
         frames, codes = _encoded(network, dataset, chosen)
@@ -252,7 +253,8 @@ def plot_traversals(network: SlowVAE, dataset: WindowDataset, evaluation: _Score
         others = plot_latents(found, title="two steps"), plot_correlations(found, title="two steps")
         ```
     """
-    _check(network=network, dataset=dataset, evaluation=evaluation)
+    _check(network=network, evaluation=evaluation)
+    dataset = as_dataset(dataset, WindowDataset)
     latents, labels = _named_latents(evaluation)
     quantiles = np.linspace(_TAIL, 1 - _TAIL, _COLUMNS)
     (frame,), (again,), (made,) = _traversed(network, dataset, evaluation, latents, quantiles, 1)

@@ -12,16 +12,15 @@ from jaxtyping import Float64, Int64, UInt8
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
 
-from temporalpairs.checks import shown
-from temporalpairs.errors import OptionError, WrongStoreError
+from temporalpairs.errors import WrongStoreError
+from temporalpairs.loaders.arrays import as_dataset
+from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.loaders.sequence import Sequence, SequenceView
 from temporalpairs.report.figures import clean, colored, gap_of
 from temporalpairs.sequences import PACKED_BYTES, SIDE
 from temporalpairs.store import Store, read_attributes, read_store
 
 if TYPE_CHECKING:
-    from temporalpairs.loaders.dataset import WindowDataset
-
     Data: TypeAlias = Store | WindowDataset | str | Path
 
 _MASK = ("y", "x", "area")
@@ -136,8 +135,7 @@ def open_subject(data: Data) -> Subject:
     if isinstance(data, Store):
         attributes, view = data.attributes, _view(data)
     else:
-        if not hasattr(data, "source"):
-            raise OptionError(f"data={shown(data)}: give a store, its path or a dataset.")
+        data = as_dataset(data, WindowDataset)
         store: Any = data.store  # a dataset need not have one, nor sequences
         view = data.sequences
         if store is None or view is None:

@@ -74,7 +74,9 @@ class SpriteOptions:
         """
         names = [field.name for field in fields(cls)]
         if not isinstance(values, Mapping) or set(values) != set(names):
-            raise OptionError(f"sprites={shown(values)}: give {', '.join(names)}, as to_json() does.")
+            raise OptionError(
+                f"sprites={shown(values)}: give SpriteOptions, or what its to_json() gives: {', '.join(names)}."
+            )
         return cls(**values)
 
     @property
