@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -106,7 +107,8 @@ class CutOptions:
 
 def _category_ids(annotations: Annotations, categories: int | str | Iterable[int | str]) -> frozenset[int]:
     one = isinstance(categories, str) or _is_whole(categories)
-    listed = [categories] if one else several("categories", categories, object, "an id or a name, or several of them")
+    wanted = "an id or a name, or several of them"
+    listed: list[Any] = [categories] if one else several("categories", categories, object, wanted)
     ids: set[int] = set()
     for category in listed:
         text = category if isinstance(category, str) else None

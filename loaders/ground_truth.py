@@ -62,7 +62,8 @@ class GroundTruth(ABC):
 
 def integers(random_state: RandomState | Generator, below: int, num: int) -> np.ndarray:
     """Draw whole numbers uniform on 0 … below − 1."""
-    if isinstance(checked_chance(random_state), Generator):
+    checked_chance(random_state)
+    if isinstance(random_state, Generator):
         return random_state.integers(below, size=num)
     return random_state.randint(below, size=num)
 

@@ -53,7 +53,8 @@ class DatasetInfo:
         Raises:
             OptionError: it is none, or lacks one of them.
         """
-        if not isinstance(attributes, Mapping) or not set(_READ) <= set(attributes):
+        given: Any = attributes
+        if not isinstance(given, Mapping) or not set(_READ) <= set(given):
             raise OptionError(f"attributes={shown(attributes)}: give those of a store, with {', '.join(_READ)}.")
         return cls(
             dataset=attributes["dataset"],

@@ -173,6 +173,7 @@ def interleave(batch: Tensor) -> Tensor:
     Raises:
         OptionError: it is no tensor of two axes or more.
     """
-    if not isinstance(batch, Tensor) or batch.ndim < 2:
+    given: Any = batch
+    if not isinstance(given, Tensor) or batch.ndim < 2:
         raise OptionError(f"batch={shown(batch)}: give the frames or the factors of a batch, a tensor [B, T, …].")
     return batch.flatten(0, 1)

@@ -108,7 +108,7 @@ class SlowVAE(nn.Module):
         return logits
 
     def _check_latents(self, name: str, z: Any) -> torch.Size:
-        shape = of_kind(name, z, Tensor, "a tensor").shape
+        shape: torch.Size = of_kind(name, z, Tensor, "a tensor").shape
         if len(shape) != 2 or shape[1] != self.z_dim:
             raise OptionError(f"{name} has shape {list(shape)}; give [n, {self.z_dim}].")
         return shape

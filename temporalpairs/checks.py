@@ -6,7 +6,7 @@ import math
 import os
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from temporalpairs.errors import OptionError
 
@@ -120,7 +120,7 @@ def as_path(name: str, value: object) -> Path:
     return Path(value)
 
 
-def of_kind(name: str, value: object, kind: type[Kind], give: str) -> Kind:
+def of_kind(name: str, value: Kind, kind: type[Any], give: str) -> Kind:
     """Check that a value is of a class.
 
     Args:
@@ -137,14 +137,14 @@ def of_kind(name: str, value: object, kind: type[Kind], give: str) -> Kind:
     return value
 
 
-def several(name: str, value: object, kind: type[Kind], give: str) -> list[Kind]:
+def several(name: str, value: Any, kind: type[Any], give: str) -> list[Any]:
     """Check that a value can be iterated over and gives objects of a class, and list them.
 
     Raises:
         OptionError: it is something else, such as a single text where a list of texts is wanted.
     """
     try:
-        listed = None if isinstance(value, str | bytes) else list(value)  # type: ignore[call-overload]  # or a TypeError
+        listed = None if isinstance(value, str | bytes) else list(value)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001  # an iterator may raise anything
@@ -179,7 +179,7 @@ def array(name: str, value: object, give: str, kinds: str = "biuf") -> np.ndarra
     return made
 
 
-def usable_device(value: object) -> torch.device:
+def usable_device(value: Any) -> torch.device:
     """Return a PyTorch device that is there; ``"cuda"`` becomes the present GPU.
 
     Raises:
@@ -188,7 +188,7 @@ def usable_device(value: object) -> torch.device:
     import torch
 
     try:
-        found = torch.device(value)  # type: ignore[arg-type]  # a TypeError if it is something else
+        found = torch.device(value)
         torch.zeros(1, device=found)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         (reason, *_) = str(error).splitlines() or ["it cannot hold a tensor"]
@@ -198,7 +198,7 @@ def usable_device(value: object) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if str(found) == "cuda" else found
 
 
-def computing_device(value: object) -> torch.device:
+def computing_device(value: Any) -> torch.device:
     """Return a PyTorch device that is there and computes, as ``"meta"`` does not.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt, UInt8, UInt32
@@ -39,7 +40,8 @@ class RunLengths:
     def __post_init__(self) -> None:
         for name in ("height", "width"):
             object.__setattr__(self, name, whole(name, getattr(self, name), 0))
-        if not isinstance(self.counts, np.ndarray) or self.counts.dtype.kind not in "iu" or self.counts.ndim != 1:
+        counts: Any = self.counts
+        if not isinstance(counts, np.ndarray) or counts.dtype.kind not in "iu" or counts.ndim != 1:
             raise OptionError(f"counts={shown(self.counts)}: give an array of whole numbers, a row.")
 
     @classmethod

@@ -73,10 +73,10 @@ class SpriteOptions:
             OptionError: it is something else.
         """
         names = [field.name for field in fields(cls)]
-        if not isinstance(values, Mapping) or set(values) != set(names):
-            raise OptionError(
-                f"sprites={shown(values)}: give SpriteOptions, or what its to_json() gives: {', '.join(names)}."
-            )
+        given: Any = values
+        if not isinstance(given, Mapping) or set(given) != set(names):
+            told = ", ".join(names)
+            raise OptionError(f"sprites={shown(given)}: give SpriteOptions, or what its to_json() gives: {told}.")
         return cls(**values)
 
     @property

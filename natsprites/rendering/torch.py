@@ -138,7 +138,8 @@ class TorchRenderer:
         Raises:
             OptionError: another dtype.
         """
-        if not isinstance(dtype, torch.dtype) or dtype not in (torch.uint8, torch.float32):
+        wanted: Any = dtype
+        if not isinstance(wanted, torch.dtype) or dtype not in (torch.uint8, torch.float32):
             raise OptionError(f"dtype={shown(dtype)}: images are torch.uint8, or torch.float32 in [0, 1].")
         n = len(sprites)
         out = torch.empty((n, fills.shape[1], self.size, self.size), dtype=dtype, device=self.device)
