@@ -109,7 +109,7 @@ def build_kitti_masks(
     attributes = card.attributes(
         edition or replace(card.BUILT, license=opened.license or card.BUILT.license),
         videos=[video.name for video in opened.videos],
-        sources=[file for _, files in cut for file in files],
+        sources=list(dict.fromkeys(file for _, files in cut for file in files)),  # videos may share a file
         builder={"name": "build_kitti_masks", "options": _json(options)},
         categories=opened.categories,
         citation=opened.citation,

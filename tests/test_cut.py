@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -744,3 +745,17 @@ def test_annotations_of_any_format_are_taken_without_the_quirks_of_the_release(t
     with pytest.raises(OptionError, match=r"No sequence came out of 0 video\(s\)"):
         build_kitti_masks(tmp_path / "none.zarr", none, progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zarr", "quirks.zarr"]
+
+
+def test_a_file_of_several_videos_is_named_once(tmp_path):
+    square = [[10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]]
+    shown = {"id": 1, "category_id": 1, "segmentations": [square, square]}
+    content = {
+        "videos": [{"id": i, "height": 64, "width": 128, "length": 2} for i in (1, 2)],
+        "categories": [{"id": 1, "name": "one"}],
+        "annotations": [{**shown, "video_id": i} for i in (1, 2)],
+    }
+    (tmp_path / "two.json").write_text(json.dumps(content))
+    store = read_store(build_kitti_masks(tmp_path / "out.h5", tmp_path / "two.json", progress=False))
+    assert store.attributes["videos"] == ["video 1", "video 2"]
+    assert [source["name"] for source in store.attributes["sources"]] == ["two.json"]
