@@ -12,14 +12,14 @@ import json
 import os
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import temporalpairs
 from temporalpairs import cli
-from temporalpairs.errors import DatasetWarning, RunWarning, TemporalPairsError
+from temporalpairs.errors import DatasetWarning, RunWarning, TemporalPairsError, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters shows \xb2 for ²
             stream.reconfigure(errors="backslashreplace")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(cast("io.TextIOBase", _Plain(sys.stdout))):
         for kind in (DatasetWarning, RunWarning):
             warnings.simplefilter("always", kind)
         warnings.showwarning = _show_warning
@@ -65,20 +65,35 @@ def _run(words: list[str]) -> int:
     except TemporalPairsError as error:
         if getattr(options, "json", False):
             print(json.dumps({"ok": False, "error": type(error).__name__, "message": str(error)}, indent=2))
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(escaped(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return EXIT_FAILED
     except BrokenPipeError:
         raise
     except OSError as error:
         _tell(error)
         return EXIT_FAILED
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # a GPU's
+            raise
         print(f"There is not enough memory. {error}".rstrip(), file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt as interruption:
         text = str(interruption) or "Interrupted; nothing unfinished was left under a final name."
-        print(text, file=sys.stderr)
+        print(escaped(text), file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+class _Plain:
+    """The standard output without the control characters that names of files and categories may hold."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(escaped(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _discard_output() -> None:
@@ -88,11 +103,11 @@ def _discard_output() -> None:
 
 
 def _tell(error: OSError) -> None:
-    print(f"{error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+    print(escaped(f"{error.filename or 'the system'}: {error.strerror or error}"), file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    print(f"{category.__name__}: {message}", file=sys.stderr)
+    print(escaped(f"{category.__name__}: {message}"), file=sys.stderr)
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:

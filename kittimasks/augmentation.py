@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from temporalpairs.checks import number, shown
+from temporalpairs.checks import number, of_kind, shown
 from temporalpairs.errors import OptionError
 
 
@@ -56,7 +56,14 @@ class Augmentation:
     def __call__(
         self, frames: Float[Tensor, "window c h w"], generator: torch.Generator
     ) -> Float[Tensor, "window c h w"]:
-        """Change the frames of a window by what the generator draws."""
+        """Change the frames of a window by what the generator draws.
+
+        Raises:
+            OptionError: these are no frames, or it is no generator.
+        """
+        of_kind("generator", generator, torch.Generator, "a torch.Generator")
+        if of_kind("frames", frames, Tensor, "a tensor [window, C, H, W]").ndim < 2:
+            raise OptionError(f"frames has shape {list(frames.shape)}; give [window, C, H, W].")
         height, width = frames.shape[-2:]
         angle, down, right, flip = torch.rand(4, generator=generator, dtype=torch.float64, device="cpu").tolist()
         low, high = self.degrees

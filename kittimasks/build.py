@@ -12,6 +12,7 @@ from kittimasks.cut import cut_video
 from kittimasks.cut_options import CROPS, MIN_PIXELS, CutOptions
 from temporalpairs.builders.formats import Annotations, OnError, open_annotations
 from temporalpairs.builders.videos import work_on_videos
+from temporalpairs.checks import of_kind
 from temporalpairs.errors import OptionError, StoreExistsError
 from temporalpairs.store import StoreFormat, store_path, writing_store
 from temporalpairs.store.manifest import Edition
@@ -86,6 +87,8 @@ def build_kitti_masks(
         ```
     """
     path, format = store_path(out, format)
+    if edition is not None:
+        of_kind("edition", edition, Edition, "an Edition")
     if os.path.lexists(path):
         raise StoreExistsError(path)
     opened = open_annotations(annotations, reader, on_error=on_error)

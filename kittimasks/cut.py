@@ -13,6 +13,7 @@ from jaxtyping import Int64, UInt8
 
 from kittimasks import cut_kernels as kernels
 from kittimasks.cut_options import CutOptions
+from temporalpairs.checks import of_kind
 from temporalpairs.errors import MaskFormatError, RawDataError
 from temporalpairs.sequences import PACKED_BYTES, SIDE, Sequences
 from temporalpairs.tracks import MaskTrack, VideoTracks
@@ -96,8 +97,10 @@ def cut_video(video: VideoTracks, options: CutOptions | None = None) -> Sequence
     Raises:
         RawDataError: an image is higher than wide, and both quirks of the reference are on, which cannot cut it.
         MaskFormatError: a mask's runs go beyond its image, which no reader lets through.
+        OptionError: an argument is of another kind.
     """
-    options = options or CutOptions()
+    of_kind("video", video, VideoTracks, "the VideoTracks that a reader gives")
+    options = CutOptions() if options is None else of_kind("options", options, CutOptions, "CutOptions")
     if not video.tracks:
         return _empty()
     masks = _flatten(video.tracks)

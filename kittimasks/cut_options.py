@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 
+from temporalpairs.builders.formats import Annotations
+from temporalpairs.checks import of_kind, several, shown, truth, whole
 from temporalpairs.errors import OptionError
 
-if TYPE_CHECKING:
-    from temporalpairs.builders.formats import Annotations
-
 CROPS = 6  # crops side by side (reference script, --n-hor-crops)
+_MOST_CROPS = 10_000  # more are side by side in no image
 MIN_PIXELS = 30  # frames with fewer mask pixels break a sequence (reference script)
 
 
@@ -48,15 +49,15 @@ class CutOptions:
     not_objects: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
+        if self.categories is not None:
+            listed = several("categories", self.categories, Integral, "whole numbers, or None")
+            object.__setattr__(self, "categories", frozenset(map(int, listed)))
         if self.categories is not None and not self.categories:
             raise OptionError("categories=() keeps nothing; name at least one category, or None for the default.")
-        for name in ("min_pixels", "crops"):
-            value = getattr(self, name)
-            if not _is_whole(value) or value < 1:
-                raise OptionError(f"{name}={value!r}: give a whole number of at least 1.")
+        for name, high in (("min_pixels", None), ("crops", _MOST_CROPS)):
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1, high))
         for name in ("drop_extreme_ids", "long_before_hole"):
-            if not isinstance(getattr(self, name), bool):
-                raise OptionError(f"{name}={getattr(self, name)!r}: give True or False.")
+            object.__setattr__(self, name, truth(name, getattr(self, name)))
 
     @classmethod
     def of(
@@ -82,6 +83,7 @@ class CutOptions:
         Raises:
             OptionError: an option has a value that does not fit, or the annotations have no category of that name.
         """
+        of_kind("annotations", annotations, Annotations, "what open_annotations returns")
         as_released = annotations.release_of == "kitti-masks"
         options = cls(
             categories=None if categories is None else _category_ids(annotations, categories),
@@ -105,14 +107,16 @@ class CutOptions:
 
 
 def _category_ids(annotations: Annotations, categories: int | str | Iterable[int | str]) -> frozenset[int]:
-    several = isinstance(categories, Iterable) and not isinstance(categories, str)
-    listed: list[Any] = list(categories) if several else [categories]  # type: ignore[arg-type]  # mypy forgets
+    one = isinstance(categories, str) or _is_whole(categories)
+    wanted = "an id or a name, or several of them"
+    listed: list[Any] = [categories] if one else several("categories", categories, object, wanted)
     ids: set[int] = set()
     for category in listed:
-        named = {number for number, name in annotations.categories.items() if name == category}
+        text = category if isinstance(category, str) else None
+        named = {number for number, name in annotations.categories.items() if name == text}
         if not named and not _is_whole(category):
             names = ", ".join(sorted(set(annotations.categories.values()))) or "without names"
-            raise OptionError(f"category {category!r} is unknown; the annotations' categories are {names}.")
+            raise OptionError(f"category {shown(category)} is unknown; the annotations' categories are {names}.")
         ids |= named or {int(category)}
     return frozenset(ids)
 

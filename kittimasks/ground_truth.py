@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from temporalpairs.checks import whole
 from temporalpairs.errors import OptionError
-from temporalpairs.loaders.ground_truth import Factors, GroundTruth, Observations, channels_last
+from temporalpairs.loaders.ground_truth import Factors, GroundTruth, Observations, channels_last, checked_chance
 
 if TYPE_CHECKING:
     from numpy.random import Generator, RandomState
@@ -71,7 +71,7 @@ class MasksGroundTruth(GroundTruth):
         num = whole("num", num, 1)
         if num > len(self._dataset):
             raise OptionError(f"num={num}: there are {len(self._dataset):,} samples, each drawn once.")
-        frames, factors = self._dataset[random_state.choice(len(self._dataset), num, replace=False)]
+        frames, factors = self._dataset[checked_chance(random_state).choice(len(self._dataset), num, replace=False)]
         while frames.ndim > 4:  # negatives lie on an axis before that of the frames
             frames, factors = frames[:, 0], factors[:, 0]
         return factors, channels_last(frames)

@@ -153,7 +153,7 @@ class ArrayDataset:
         index = indices if isinstance(indices, slice) else _array(indices)
         try:
             found = self._numbers[index]
-        except (IndexError, TypeError, ValueError) as error:
+        except (IndexError, TypeError, ValueError, OverflowError) as error:
             if isinstance(index, np.ndarray) and index.ndim == 1 and index.dtype.kind in "iu":
                 raise IndexError(f"{error}: there are {len(self):,} windows") from None
             found = np.empty((), np.int64)
@@ -231,13 +231,20 @@ class ArrayLoader(EpochLoader[ArraySample]):
 
 
 def _array(indices: object) -> np.ndarray:
-    array = np.asarray(indices)
+    try:
+        array = np.asarray(indices)
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # rows of several lengths, a tensor elsewhere
+        return np.empty((), np.object_)
     return array if array.size else array.astype(np.int64)  # an empty list is one of floats to NumPy
 
 
 def is_one(index: object) -> bool:
     """Tell the number of one window from a batch of them."""
-    return isinstance(index, SupportsIndex) and getattr(index, "ndim", 0) == 0
+    try:
+        operator.index(index)  # type: ignore[arg-type]  # a TypeError if it is none
+    except (TypeError, RuntimeError):
+        return False
+    return getattr(index, "ndim", 0) == 0
 
 
 def as_dataset(dataset: Any, kind: type[Kind]) -> Kind:

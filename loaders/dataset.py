@@ -21,10 +21,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from temporalpairs.checks import shown
+from temporalpairs.checks import of_kind, several, shown
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.arrays import ArrayDataset, EpochNumber, Indices, is_one
 from temporalpairs.loaders.chance import TRANSFORM, words
+from temporalpairs.loaders.source import WindowSource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from temporalpairs.loaders.ground_truth import GroundTruth
     from temporalpairs.loaders.info import DatasetInfo
     from temporalpairs.loaders.sequence import SequenceView, WindowTable
-    from temporalpairs.loaders.source import WindowSource
     from temporalpairs.loaders.splits import Split
 
 Transform = Callable[[Tensor], Tensor] | Callable[[Tensor, torch.Generator], Tensor]
@@ -216,8 +216,10 @@ class WindowDataset(Dataset[Sample]):
         self.store = store
         self.split: Split = split
         self.sequences = sequences
-        self.factor_names = tuple(factor_names)
-        self.factor_units = tuple(factor_units) or ("",) * len(self.factor_names)
+        of_kind("source", source, WindowSource, "a WindowSource")
+        names = several("factor_names", factor_names, str, "the names of the factors")
+        units = several("factor_units", factor_units, str, "the units of the factors")
+        self.factor_names, self.factor_units = tuple(names), tuple(units) or ("",) * len(names)
         self.transform = transform
         self._load_options = None if transform is not None else load_options
         self._generator = generator_of(transform)

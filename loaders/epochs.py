@@ -236,6 +236,6 @@ def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
             return 0, 1
         return int(distributed.get_rank()), int(distributed.get_world_size())
     if rank is None or world_size is None:
-        raise OptionError(f"rank={rank}, world_size={world_size}: give both, or neither.")
+        raise OptionError(f"rank={shown(rank)}, world_size={shown(world_size)}: give both, or neither.")
     world_size = whole("world_size", world_size, 1)
     return whole("rank", rank, 0, world_size - 1), world_size

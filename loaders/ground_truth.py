@@ -12,6 +12,9 @@ import numpy as np
 from jaxtyping import Float32, Num
 from numpy.random import Generator, RandomState
 
+from temporalpairs.checks import shown
+from temporalpairs.errors import OptionError
+
 Factors = Num[np.ndarray, "n factors"]
 Observations = Float32[np.ndarray, "n height width channels"]
 
@@ -59,9 +62,24 @@ class GroundTruth(ABC):
 
 def integers(random_state: RandomState | Generator, below: int, num: int) -> np.ndarray:
     """Draw whole numbers uniform on 0 … below − 1."""
+    checked_chance(random_state)
     if isinstance(random_state, Generator):
         return random_state.integers(below, size=num)
     return random_state.randint(below, size=num)
+
+
+def checked_chance(random_state: object) -> RandomState | Generator:
+    """Return a source of chance.
+
+    Raises:
+        OptionError: it is none of NumPy's.
+    """
+    if not isinstance(random_state, RandomState | Generator):
+        raise OptionError(
+            f"random_state={shown(random_state)}: give a numpy.random.RandomState or a numpy.random.Generator, such as "
+            "numpy.random.RandomState(0)."
+        )
+    return random_state
 
 
 def channels_last(frames: Float32[np.ndarray, "n channels height width"]) -> Observations:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from temporalpairs.checks import shown
+from temporalpairs.errors import OptionError
+
+_PROVENANCE = ("sources", "builder", "package_version", "notes")
+_READ = (
+    "dataset", "title", "edition", "license", "citation", "homepage", "synthetic", "factor_units", "counts",
+    "manifest_sha256", *_PROVENANCE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,14 @@ class DatasetInfo:
 
     @classmethod
     def from_attributes(cls, attributes: dict[str, Any]) -> DatasetInfo:
-        """Read them from a store's manifest."""
+        """Read them from a store's manifest.
+
+        Raises:
+            OptionError: it is none, or lacks one of them.
+        """
+        given: Any = attributes
+        if not isinstance(given, Mapping) or not set(_READ) <= set(given):
+            raise OptionError(f"attributes={shown(attributes)}: give those of a store, with {', '.join(_READ)}.")
         return cls(
             dataset=attributes["dataset"],
             title=attributes["title"],
@@ -50,5 +67,5 @@ class DatasetInfo:
             factor_units=tuple(attributes["factor_units"]),
             counts=dict(attributes["counts"]),
             digest=attributes["manifest_sha256"],
-            provenance={key: attributes[key] for key in ("sources", "builder", "package_version", "notes")},
+            provenance={key: attributes[key] for key in _PROVENANCE},
         )

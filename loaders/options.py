@@ -9,6 +9,16 @@ from temporalpairs.checks import choice, truth, whole
 
 Boundary = Literal["clamp", "valid"]
 
+_MOST = 2**31 - 1  # rows of a store that a plan can number
+COUNTS = {
+    "window": (2, _MOST),
+    "step": (1, _MOST),
+    "min_length": (1, _MOST),
+    "stride": (1, _MOST),
+    "negatives": (0, 10_000),  # of which a sample takes a third of a gigabyte
+}
+"""Options of all datasets that are whole numbers, with the least and the greatest that fit."""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowOptions:
@@ -44,10 +54,10 @@ class WindowOptions:
     negatives: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (("window", 2), ("max_delta_t", 1), ("min_length", 1), ("stride", 1), ("negatives", 0)):
-            object.__setattr__(self, name, whole(name, getattr(self, name), low))
-        if self.step is not None:
-            object.__setattr__(self, "step", whole("step", self.step, 1))
+        for name, limits in COUNTS.items():
+            if name != "step" or self.step is not None:
+                object.__setattr__(self, name, whole(name, getattr(self, name), *limits))
+        object.__setattr__(self, "max_delta_t", whole("max_delta_t", self.max_delta_t, 1, _MOST))
         choice("boundary", self.boundary, get_args(Boundary))
         object.__setattr__(self, "one_per_sequence", truth("one_per_sequence", self.one_per_sequence))
         object.__setattr__(self, "seed", checked_seed(self.seed))

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
 
-from temporalpairs.checks import choice, shown
+from temporalpairs.checks import choice, shown, usable_device
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.arrays import as_dataset
 from temporalpairs.loaders.chance import BATCH, words
@@ -106,7 +106,7 @@ class PairLoader(EpochLoader[Sample]):
                 f"dtype={shown(dtype)}: frames are floats in [0, 1]; give torch.float32, float16 or bfloat16."
             )
         self.dtype = dtype
-        self.device = _find_device(device)
+        self.device = usable_device(device)
         self.batch_transform = batch_transform
         self._generator = generator_of(batch_transform)
         self._there: DeviceSource | None = None
@@ -173,20 +173,7 @@ def interleave(batch: Tensor) -> Tensor:
     Raises:
         OptionError: it is no tensor of two axes or more.
     """
-    if getattr(batch, "ndim", 0) < 2:
+    given: Any = batch
+    if not isinstance(given, Tensor) or batch.ndim < 2:
         raise OptionError(f"batch={shown(batch)}: give the frames or the factors of a batch, a tensor [B, T, …].")
     return batch.flatten(0, 1)
-
-
-def _find_device(device: torch.device | str) -> torch.device:
-    """Return a device, with the number of a GPU settled.
-
-    Raises:
-        OptionError: there is no such device here.
-    """
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise OptionError(f"device={shown(device)} cannot be used here ({str(error).splitlines()[0]}).") from None
-    return torch.device("cuda", torch.cuda.current_device()) if str(found) == "cuda" else found

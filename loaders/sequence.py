@@ -11,6 +11,9 @@ from typing import NamedTuple, SupportsIndex, overload
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 
+from temporalpairs.checks import shown
+from temporalpairs.errors import OptionError
+from temporalpairs.loaders.arrays import is_one
 from temporalpairs.sequences import PACKED_BYTES, SIDE, UNKNOWN, Sequences
 
 
@@ -112,7 +115,7 @@ class SequenceView(AbstractSequence[Sequence]):
         self._sequences = sequences
         self._chosen = chosen
         self._videos = videos
-        self._categories = categories or {}
+        self._categories = {} if categories is None else categories
         self._image_shape = image_shape
         self._steps = np.ones(len(videos) + 1, np.int64)  # the last one is that of UNKNOWN, -1
         self._steps[: len(frame_steps)] = frame_steps
@@ -143,7 +146,9 @@ class SequenceView(AbstractSequence[Sequence]):
             view._chosen = self._chosen[index]
             return view
         table = self._sequences
-        i = int(self._chosen[operator.index(index)])
+        if not is_one(index):
+            raise OptionError(f"{shown(index)}: give the number of a sequence, or a slice.")
+        i = int(self._chosen[range(len(self))[operator.index(index)]])
         rows = slice(int(table.start[i]), int(table.start[i + 1]))
         video = int(table.video[i])
         return Sequence(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from jaxtyping import Int64
 
+from temporalpairs.checks import array, choice, several
 from temporalpairs.errors import OptionError
 from temporalpairs.sequences import UNKNOWN
 
@@ -30,9 +31,7 @@ def choose(sequences: Sequences, videos: Sequence[str], split: Split) -> Int64[n
     Raises:
         OptionError: the split is unknown or has no sequence.
     """
-    if split not in get_args(Split):
-        raise OptionError(f"split={split!r} is unknown; it is one of {', '.join(get_args(Split))}.")
-    if split == "all":
+    if choice("split", split, get_args(Split)) == "all":
         return np.arange(len(sequences))
     group, names = _groups(sequences.video, videos)
     if len(names) < len(FRACTIONS) and np.any(sequences.video == UNKNOWN):
@@ -70,7 +69,14 @@ def assign_videos(videos: Sequence[str], frames: Sequence[float] | np.ndarray) -
 
     The largest video comes first (by name among equals) and goes where the most frames are still missing; the last
     ones go where there is none yet.
+
+    Raises:
+        OptionError: these are no names, or not as many numbers.
     """
+    videos = several("videos", videos, str, "the names of the videos")
+    frames = array("frames", frames, "the number of frames of each video", "iuf")
+    if frames.shape != (len(videos),):
+        raise OptionError(f"frames has shape {list(frames.shape)}; give a number for each of {len(videos)} videos.")
     total = float(np.sum(frames))
     missing = {name: share * total for name, share in FRACTIONS.items()}
     empty = list(FRACTIONS)

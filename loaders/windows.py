@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
+from temporalpairs.checks import array, of_kind, shown
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.chance import DELTA_T, below, words
 from temporalpairs.loaders.options import WindowOptions
 from temporalpairs.loaders.source import WindowSource, checksum
-from temporalpairs.sequences import PACKED_BYTES, SIDE
+from temporalpairs.sequences import PACKED_BYTES, SIDE, Sequences
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from temporalpairs.loaders.masks_on_device import MasksOnDevice
-    from temporalpairs.sequences import Sequences
 
 
 def list_starts(
@@ -83,6 +83,11 @@ class Windows(WindowSource):
         Raises:
             OptionError: no sequence is long enough.
         """
+        of_kind("sequences", sequences, Sequences, "Sequences")
+        of_kind("options", options, WindowOptions, "WindowOptions")
+        chosen = array("chosen", chosen, "the numbers of sequences", "iu")
+        if chosen.ndim != 1 or np.any((chosen < 0) | (chosen >= len(sequences))):
+            raise OptionError(f"chosen={shown(chosen)}: give numbers of the {len(sequences):,} sequences, a row.")
         step = options.step if options.boundary == "valid" else None
         sequence, place = list_starts(sequences, chosen, options.window, step=step, min_length=options.min_length)
         kept = place % options.stride == 0

@@ -15,6 +15,7 @@ from natsprites.measure import STRIDE, MeasureOptions, TrackStatistics, measure_
 from natsprites.statistics import MaskStatistics, to_sequences
 from temporalpairs.builders.formats import Annotations, OnError, open_annotations
 from temporalpairs.builders.videos import VideosDone, work_on_videos
+from temporalpairs.checks import of_kind
 from temporalpairs.errors import OptionError, RawDataError, StoreExistsError
 from temporalpairs.sequences import SIDE
 from temporalpairs.store import StoreFormat, store_path, write_store
@@ -83,6 +84,8 @@ def build_natural_sprites(
         ```
     """
     path, format = store_path(out, format)
+    if edition is not None:
+        of_kind("edition", edition, Edition, "an Edition")
     if os.path.lexists(path):
         raise StoreExistsError(path)
     options = MeasureOptions(downscale=downscale, keep_aspect=keep_aspect, stride=stride)

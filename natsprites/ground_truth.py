@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from natsprites.windows import COLOR_FACTORS, FACTORS, draw, to_floats
-from temporalpairs.checks import whole
+from temporalpairs.checks import array, whole
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.ground_truth import Factors, GroundTruth, Observations, channels_last, integers
 from temporalpairs.sequences import SIDE
@@ -75,7 +75,7 @@ class SpritesGroundTruth(GroundTruth):
 
     def sample_factors(self, num: int, random_state: RandomState | Generator) -> Factors:
         """Draw class indices, int64 [num, factors], or values, float64 [num, factors]."""
-        num = whole("num", num, 1)
+        num = whole("num", num, 1, 2**31 - 1)
         if self._classes is not None:
             drawn: Int64[np.ndarray, "n factors"] = np.stack(
                 [integers(random_state, size, num) for size in self.factors_num_values], axis=1
@@ -101,7 +101,7 @@ class SpritesGroundTruth(GroundTruth):
         Raises:
             OptionError: there are too few or too many factors, or a class index is out of range.
         """
-        factors = np.asarray(factors)
+        factors = array("factors", factors, f"[n, {self.num_factors}] numbers", "iuf")
         if factors.ndim != 2 or factors.shape[1] != self.num_factors:
             names = ", ".join(self.factor_names)
             raise OptionError(f"factors has shape {list(factors.shape)}; give [n, {self.num_factors}] = {names}.")

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
 from natsprites import measure_kernels
+from temporalpairs.checks import of_kind, truth, whole
 from temporalpairs.errors import MaskFormatError, OptionError
 from temporalpairs.runlength_kernels import MAX_PIXELS
 from temporalpairs.sequences import SIDE
@@ -46,10 +47,8 @@ class MeasureOptions:
 
     def __post_init__(self) -> None:
         for name in ("downscale", "keep_aspect"):
-            if not isinstance(getattr(self, name), bool):
-                raise OptionError(f"{name}={getattr(self, name)!r}: give True or False.")
-        if type(self.stride) is not int or self.stride < 1:
-            raise OptionError(f"stride={self.stride!r}: give a whole number of columns, at least 1.")
+            object.__setattr__(self, name, truth(name, getattr(self, name)))
+        object.__setattr__(self, "stride", whole("stride", self.stride, 1))
         if not self.downscale and not self.keep_aspect:
             raise OptionError(
                 "keep_aspect=False says how to shrink, and downscale=False not to shrink; give one of the two."
@@ -158,6 +157,7 @@ def measure_track(track: MaskTrack, options: MeasureOptions | None = None) -> Tr
 
     Raises:
         MaskFormatError: the runs of a mask do not fill its image; ``index`` is the mask. Readers refuse such masks.
+        OptionError: an argument is of another kind.
 
     Example:
         ```python
@@ -169,7 +169,8 @@ def measure_track(track: MaskTrack, options: MeasureOptions | None = None) -> Tr
         y, x, area = measure_track(track).values[0, 1]  # first mask, middle crop
         ```
     """
-    options = options or MeasureOptions()
+    of_kind("track", track, MaskTrack, "a MaskTrack, as a reader gives them")
+    options = MeasureOptions() if options is None else of_kind("options", options, MeasureOptions, "MeasureOptions")
     lefts = np.array(options.columns, np.int64)
     sums = np.zeros((len(track), len(lefts), 3), np.int64)
     filled = np.zeros(len(track), np.bool_)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from natsprites.transitions import AREA_FILTER, Bins, Transitions, find_transiti
 from temporalpairs import checks
 from temporalpairs.errors import OptionError, StoreCorruptError, WrongStoreError
 from temporalpairs.loaders.chance import ANGLE, COLOR, SHAPE, below, words
-from temporalpairs.loaders.options import checked_seed
+from temporalpairs.loaders.options import COUNTS, checked_seed
 from temporalpairs.loaders.source import WindowSource, checksum, compose
 from temporalpairs.loaders.splits import choose
 from temporalpairs.sequences import SIDE
@@ -59,8 +60,8 @@ class SpriteChoice:
     negatives: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (("window", 2), ("step", 1), ("min_length", 1), ("stride", 1), ("negatives", 0)):
-            object.__setattr__(self, name, checks.whole(name, getattr(self, name), low))
+        for name, limits in COUNTS.items():
+            object.__setattr__(self, name, checks.whole(name, getattr(self, name), *limits))
         object.__setattr__(self, "channels", checks.choice("channels", self.channels, _CHANNELS))
         for name in ("one_per_sequence", "discrete"):
             object.__setattr__(self, name, checks.truth(name, getattr(self, name)))
@@ -150,14 +151,9 @@ def _looks(described: object) -> SpriteOptions | None:
     """Return how sprites look, also of what `SpriteOptions.to_json` gave."""
     if described is None or isinstance(described, SpriteOptions):
         return described
-    try:
-        return SpriteOptions.from_json(dict(described))  # type: ignore[call-overload]
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, OptionError):
-            raise
-        raise OptionError(
-            f"sprites={checks.shown(described)}: give SpriteOptions, what its to_json() gives, or None."
-        ) from None
+    if not isinstance(described, Mapping):
+        raise OptionError(f"sprites={checks.shown(described)}: give SpriteOptions, what its to_json() gives, or None.")
+    return SpriteOptions.from_json(described)
 
 
 def _rendering(transitions: Transitions, sprites: SpriteOptions, choice: SpriteChoice) -> SpriteWindows:

@@ -28,6 +28,7 @@ from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
+from temporalpairs.checks import as_path, of_kind
 from temporalpairs.errors import OptionError
 from temporalpairs.store.atomic import replace_file
 
@@ -66,7 +67,8 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
         save_figure(plot_sequences(load_kitti_masks(source="sample")), "masks.pdf")
         ```
     """
-    data, kind = io.BytesIO(), Path(path).suffix.removeprefix(".").lower()
+    of_kind("figure", figure, Figure, "a matplotlib figure")
+    data, kind = io.BytesIO(), as_path("path", path).suffix.removeprefix(".").lower()
     known = FigureCanvasAgg(figure).get_supported_filetypes()
     if kind not in known:
         raise OptionError(f"{path}: a picture ends in one of {', '.join(f'.{name}' for name in sorted(known))}.")
@@ -82,8 +84,7 @@ def save_gif(frames: Sequence[Image.Image], path: str | Path, milliseconds: int)
     Raises:
         OptionError: the suffix is not .gif, or the file cannot be written there.
     """
-    if Path(path).suffix.lower() != ".gif":
-        raise OptionError(f"{path}: an animation ends in .gif.")
+    path = gif_path(path)
     # One palette for all, so that nothing flickers.
     some = np.concatenate([np.asarray(frame) for frame in frames[:: max(len(frames) // _PALETTE_FRAMES, 1)]])
     palette = Image.fromarray(some).quantize(_COLORS, Image.Quantize.MAXCOVERAGE)
@@ -95,12 +96,20 @@ def save_gif(frames: Sequence[Image.Image], path: str | Path, milliseconds: int)
     return write(path, data.getvalue())
 
 
+def gif_path(path: str | Path) -> Path:
+    """Return the path of an animation; raises OptionError where it does not end in .gif."""
+    if as_path("path", path).suffix.lower() != ".gif":
+        raise OptionError(f"{path}: an animation ends in .gif.")
+    return Path(path)
+
+
 def write(path: str | Path, data: bytes) -> Path:
     """Write a file atomically; raises OptionError where that fails."""
     try:
-        return replace_file(path, data)
-    except OSError as error:
-        raise OptionError(f"{path}: could not be written there ({error.strerror or error}).") from error
+        return replace_file(as_path("path", path), data)
+    except (OSError, ValueError) as error:  # ValueError: the path of a folder has no name
+        reason = getattr(error, "strerror", None) or error
+        raise OptionError(f"{path}: could not be written there ({reason}).") from error
 
 
 def animated(figure: Figure, artists: Sequence[Artist], update: Callable[[int], None], steps: int) -> list[Image.Image]:

@@ -11,7 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
+from temporalpairs.checks import whole
 from temporalpairs.errors import OptionError
+from temporalpairs.loaders.arrays import as_dataset
+from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.report import figures
 from temporalpairs.report.figures import MARGIN, ORANGE, SKY, SMALL, Pixels, fitted
 from temporalpairs.report.subjects import open_subject, open_windows, sprites_of
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from temporalpairs.report.subjects import Data, Subject
 
 _CANDIDATES = 256  # sequences that are looked at to choose from
+_MOST = 256  # pairs of a picture
 _COMPARED = 200  # pairs of about the same change that one is chosen from
 _VISIBLE = 40  # pixels of a mask that is taken rather than a smaller one
 _CELL = 1.45  # inches of an image
@@ -58,7 +62,7 @@ def plot_pairs(data: Data, *, pairs: int = 12, columns: int = 2) -> Figure:
 
     Raises:
         StoreError: the store cannot be read, or its frames are not what it states.
-        OptionError: no sequence has two frames.
+        OptionError: no sequence has two frames, or an argument does not fit.
 
     Example:
         ```python
@@ -69,7 +73,8 @@ def plot_pairs(data: Data, *, pairs: int = 12, columns: int = 2) -> Figure:
         ```
     """
     of_store = isinstance(data, Store | str | Path)
-    subject = open_subject(data) if isinstance(data, Store | str | Path) else open_windows(data)
+    pairs, columns = whole("pairs", pairs, 1, _MOST), whole("columns", columns, 1, _MOST)
+    subject = open_subject(data) if of_store else open_windows(as_dataset(data, WindowDataset))
     chosen = _choose(subject, pairs)
     images = 1 + 2 * (subject.has_frames or subject.has_sprites)
     across = min(columns, len(chosen))

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
+from temporalpairs.checks import as_path, shown
 from temporalpairs.errors import OptionError
+from temporalpairs.loaders.arrays import as_dataset
+from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.report.figures import save_figure
 from temporalpairs.report.sequences import plot_sequences, save_animation
 from temporalpairs.store import Store, read_attributes, read_store
 
 if TYPE_CHECKING:
     from slowvae.runs import Run
-    from temporalpairs.loaders.dataset import WindowDataset
     from temporalpairs.report.subjects import Data
 
 
@@ -47,17 +49,16 @@ def plot(thing: Data | Run) -> Figure:
         thing = read_store(thing)
     if isinstance(thing, Store):
         return _montage(thing, thing.attributes.get("dataset", ""))
-    from temporalpairs.loaders.dataset import WindowDataset
-
-    if isinstance(thing, WindowDataset):
-        return _montage(thing, _name_of(thing))
+    if isinstance(thing, WindowDataset) or hasattr(thing, "indices"):  # a Subset of PyTorch's
+        dataset = as_dataset(thing, WindowDataset)
+        return _montage(dataset, _name_of(dataset))
     from slowvae.runs import Run
 
     if isinstance(thing, Run):
         from temporalpairs.report.runs import plot_run
 
         return plot_run(thing)
-    raise OptionError(f"{type(thing).__name__}: give a store, its path, a dataset or a run.")
+    raise OptionError(f"{shown(thing)}: give a store, its path, a dataset or a run.")
 
 
 def save_preview(data: Data, out: str | Path) -> Path:
@@ -76,7 +77,7 @@ def save_preview(data: Data, out: str | Path) -> Path:
         StoreError: the store cannot be read, or its frames are not what it states.
         OptionError: the suffix is unknown, there is nothing to draw, or the picture cannot be written there.
     """
-    if Path(out).suffix.lower() == ".gif":
+    if as_path("out", out).suffix.lower() == ".gif":
         return save_animation(data, out)
     return save_figure(plot(data), out)
 

@@ -17,6 +17,10 @@ from PIL import Image
 from scipy.special import ndtri
 from torch import Tensor
 
+from temporalpairs.checks import several, shown, whole
+from temporalpairs.errors import OptionError
+from temporalpairs.loaders.arrays import as_dataset
+from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.report import figures
 from temporalpairs.report.figures import BLUE, FAINT, GRAY, LABEL, MARGIN, PALE, SMALL, TITLE, VERMILION, fitted
 from temporalpairs.sequences import SIDE
@@ -24,7 +28,6 @@ from temporalpairs.sequences import SIDE
 if TYPE_CHECKING:
     from slowvae.model import SlowVAE
     from slowvae.runs import Run
-    from temporalpairs.loaders.dataset import WindowDataset
 
 NAMES = ("reconstructions.png", "traversals.png", "traversals.gif", "latents.png", "loss.png", "correlations.png")
 
@@ -63,6 +66,14 @@ class _Scored(Protocol):
     def assignment(self) -> Int64[np.ndarray, "factors"]: ...
     @property
     def seed(self) -> int: ...
+
+
+_WANTED = {  # argument → what it has to have, and what to give
+    "run": ("config", "a slowvae.Run"),
+    "evaluation": ("codes", "what slowvae.evaluate returned"),
+    "network": ("check_frames", "a SlowVAE"),
+    "log": ("get", "what the log() of a run returns"),
+}
 
 
 def save_pictures(
@@ -105,7 +116,9 @@ def save_pictures(
     from slowvae.device import find_device
     from slowvae.runs import PICTURES, describe_run
 
+    _check(run=run, evaluation=evaluation)
     dataset = load_data(run.folder, run.config.data) if dataset is None else dataset
+    dataset = as_dataset(dataset, WindowDataset)
     trained = run.network(network, find_device(device))
     return draw_pictures(run.folder / PICTURES, trained, dataset, evaluation, run.log(), describe_run(run))
 
@@ -156,9 +169,11 @@ def plot_run(run: Run, evaluation: _Scored | None = None) -> Figure:
     """
     from slowvae.runs import describe_run
 
+    _check(run=run)
     title = describe_run(run)
     if evaluation is None:
         return plot_losses(run.log(), title=title)
+    _check(evaluation=evaluation)
     high = 1.3 + 0.6 * len(evaluation.factor_names)
     figure = figures.chart(title, 9.0, 6.2 + high)
     parts: Any = figure.subfigures(2, 1, height_ratios=(6.2, high))
@@ -188,7 +203,9 @@ def plot_reconstructions(network: SlowVAE, dataset: WindowDataset, *, title: str
         figure = plot_reconstructions(SlowVAE(), load_kitti_masks(source="sample"), title="before training")
         ```
     """
-    chosen = _choose(len(dataset), _FRAMES, seed)
+    _check(network=network)
+    dataset = as_dataset(dataset, WindowDataset)
+    chosen = _choose(len(dataset), _FRAMES, whole("seed", seed, 0, 2**32 - 1))
     with _evaluating(network):
         frames, codes = _encoded(network, dataset, chosen)
         made = _decoded(network, codes)
@@ -236,6 +253,8 @@ def plot_traversals(network: SlowVAE, dataset: WindowDataset, evaluation: _Score
         others = plot_latents(found, title="two steps"), plot_correlations(found, title="two steps")
         ```
     """
+    _check(network=network, evaluation=evaluation)
+    dataset = as_dataset(dataset, WindowDataset)
     latents, labels = _named_latents(evaluation)
     quantiles = np.linspace(_TAIL, 1 - _TAIL, _COLUMNS)
     (frame,), (again,), (made,) = _traversed(network, dataset, evaluation, latents, quantiles, 1)
@@ -302,6 +321,8 @@ def plot_latents(evaluation: _Scored, *, title: str, units: Sequence[str] = ()) 
         A figure with a row for each factor and a column for each matched latent, the correlation above each; matched
         ones are blue.
     """
+    _check(evaluation=evaluation)
+    units = several("units", units, str, "the units of the factors")
     names, matched = evaluation.factor_names, _matched(evaluation)
     width = max(9.0, 1.5 * len(matched))
     height = 0.85 * width / max(len(names), 1)
@@ -354,6 +375,7 @@ def plot_losses(log: Mapping[str, np.ndarray], *, title: str) -> Figure:
         figure = plot_losses(run.log(), title="two steps")
         ```
     """
+    _check(log=log)
     many = len(log.get("step", ())) >= _MANY_ROWS
     figure = figures.chart(f"{title} · losses in nats{', with running means' * many}", 9.0, 6.2)
     _draw_losses(figure, log)
@@ -395,6 +417,7 @@ def plot_correlations(evaluation: _Scored, *, title: str) -> Figure:
         evaluation: what `slowvae.evaluate` returned; see `plot_traversals` for an example.
         title: title of the figure, which begins with the mean of the matched ones.
     """
+    _check(evaluation=evaluation)
     rows, columns = evaluation.correlations.shape
     found = [abs(evaluation.correlations[pair]) for pair in _matched(evaluation)]
     mean = sum(found) / max(rows, 1)  # a factor without a latent counts as not correlated
@@ -426,6 +449,13 @@ def _draw_correlations(figure: Figure | SubFigure, evaluation: _Scored) -> None:
 
 def _tell(figure: Figure | SubFigure, text: str) -> None:
     figure.text(0.5, 0.5, text, ha="center", va="center", alpha=FAINT, fontsize=TITLE)
+
+
+def _check(**given: object) -> None:
+    for name, value in given.items():
+        attribute, give = _WANTED[name]
+        if isinstance(value, type) or not hasattr(value, attribute):
+            raise OptionError(f"{name}={shown(value)}: give {give}.")
 
 
 def _matched(evaluation: _Scored) -> list[tuple[int, int]]:

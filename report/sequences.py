@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from temporalpairs.checks import whole
 from temporalpairs.report import figures
 from temporalpairs.report.figures import BLUE, LABEL, MARGIN, ORANGE, SKY, SMALL, VERMILION, fitted
 from temporalpairs.report.subjects import open_subject, sprites_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from temporalpairs.loaders.sequence import Sequence
     from temporalpairs.report.subjects import Data, Subject
 
+_MOST = 256  # rows or columns of a picture
 _CANDIDATES = 256  # sequences that are looked at to choose from
 _NAME, _CELL = 1.5, 0.85  # inches for the name of a sequence, and of a frame
 _TRACK, _NUMBERS, _MOST_TRACKS = 0.95, 0.5, 4  # inches of a factor's track, and for the numbers beside it
@@ -52,6 +54,7 @@ def plot_sequences(data: Data, *, rows: int = 8, columns: int = 8) -> Figure:
 
     Raises:
         StoreError: the store cannot be read, or its frames are not what it states.
+        OptionError: an argument does not fit.
 
     Example:
         ```python
@@ -61,6 +64,7 @@ def plot_sequences(data: Data, *, rows: int = 8, columns: int = 8) -> Figure:
         figure = plot_sequences(load_kitti_masks(source="sample"))
         ```
     """
+    rows, columns = whole("rows", rows, 1, _MOST), whole("columns", columns, 1, _MOST)
     subject = open_subject(data)
     chosen = [subject.sequences[i] for i in choose_sequences(subject, rows)]
     changing = [j for j in range(len(subject.names)) if any(np.ptp(s.factors[:, j]) > 0 for s in chosen)]
@@ -121,6 +125,7 @@ def save_animation(data: Data, path: str | Path) -> Path:
         save_animation(load_kitti_masks(source="sample"), "masks.gif")
         ```
     """
+    path = figures.gif_path(path)
     subject = open_subject(data)
     most, across = _PAIRED if subject.has_sprites else _GRID
     chosen = [subject.sequences[i] for i in choose_sequences(subject, most)]

@@ -13,14 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
 
 from temporalpairs.errors import WrongStoreError
+from temporalpairs.loaders.arrays import as_dataset
+from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.loaders.sequence import Sequence, SequenceView
 from temporalpairs.report.figures import clean, colored, gap_of
 from temporalpairs.sequences import PACKED_BYTES, SIDE
 from temporalpairs.store import Store, read_attributes, read_store
 
 if TYPE_CHECKING:
-    from temporalpairs.loaders.dataset import WindowDataset
-
     Data: TypeAlias = Store | WindowDataset | str | Path
 
 _MASK = ("y", "x", "area")
@@ -135,6 +135,7 @@ def open_subject(data: Data) -> Subject:
     if isinstance(data, Store):
         attributes, view = data.attributes, _view(data)
     else:
+        data = as_dataset(data, WindowDataset)
         store: Any = data.store  # a dataset need not have one, nor sequences
         view = data.sequences
         if store is None or view is None:

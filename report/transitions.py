@@ -25,6 +25,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from temporalpairs.checks import as_path, of_kind, truth, whole
 from temporalpairs.errors import OptionError
 from temporalpairs.report import figures
 from temporalpairs.report.figures import BLUE, FAINT, GRAY, LABEL, PALE, VERMILION, clean, fitted
@@ -205,10 +206,9 @@ def transition_statistics(
 
     Raises:
         StoreError: the store cannot be read.
-        OptionError: the seed is negative, or a factor is not finite.
+        OptionError: an argument does not fit, or a factor is not finite.
     """
-    if seed < 0:
-        raise OptionError(f"seed={seed} is negative; seeds are 0 and above.")
+    seed, per_category = whole("seed", seed, 0, 2**32 - 1), truth("per_category", per_category)
     store = store if isinstance(store, Store) else read_store(store)
     differences = differences_of(store)
     names = {int(key): str(name) for key, name in store.attributes.get("categories", {}).items()}
@@ -244,16 +244,17 @@ def run_stats(
         StoreError: the store cannot be read.
         OptionError: ``out`` is a file or cannot be written to, the seed is negative, or a factor is not finite.
     """
+    out = None if out is None else as_path("out", out)
     if out is not None and os.path.isfile(out):  # noqa: PTH113  # Path.is_file raises where nobody may look
         raise OptionError(f"{out} is a file; the statistics go into a folder, by the names {TABLE} and {PICTURE}.")
     opened = read_store(store)
     statistics = transition_statistics(opened, per_category=per_category, seed=seed)
     if out is None:
         return statistics.to_text(), []
-    written = [statistics.to_csv(Path(out) / TABLE)]
-    written.append(figures.save_figure(plot_transitions(opened, statistics), Path(out) / PICTURE))
+    written = [statistics.to_csv(out / TABLE)]
+    written.append(figures.save_figure(plot_transitions(opened, statistics), out / PICTURE))
     if statistics.groups[0].pairs:
-        written.append(figures.save_figure(plot_joint_transitions(opened, statistics), Path(out) / JOINT_PICTURE))
+        written.append(figures.save_figure(plot_joint_transitions(opened, statistics), out / JOINT_PICTURE))
     return statistics.to_text(), written
 
 
@@ -281,7 +282,9 @@ def plot_transitions(store: Store | str | Path, statistics: TransitionStatistics
         ```
     """
     store = store if isinstance(store, Store) else read_store(store)
-    statistics = statistics or transition_statistics(store, per_category=False)
+    if statistics is None:
+        statistics = transition_statistics(store, per_category=False)
+    of_kind("statistics", statistics, TransitionStatistics, "what transition_statistics returned")
     everything, differences = statistics.groups[0], differences_of(store)
     count = len(everything.factors)
     title = f"{statistics.title} · {everything.count:,} transitions between neighboring frames"
@@ -326,7 +329,9 @@ def plot_joint_transitions(store: Store | str | Path, statistics: TransitionStat
         ```
     """
     store = store if isinstance(store, Store) else read_store(store)
-    statistics = statistics or transition_statistics(store, per_category=False)
+    if statistics is None:
+        statistics = transition_statistics(store, per_category=False)
+    of_kind("statistics", statistics, TransitionStatistics, "what transition_statistics returned")
     everything, differences = statistics.groups[0], differences_of(store)
     if not everything.pairs:
         raise OptionError(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from temporalpairs.errors import OptionError, RunWarning
+from temporalpairs.checks import computing_device
+from temporalpairs.errors import RunWarning
 
 if TYPE_CHECKING:
     from slowvae.options import Precision
@@ -28,16 +29,9 @@ def find_device(device: torch.device | str) -> torch.device:
     """
     if isinstance(device, str) and device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        if str(device) == "cuda":
-            device = f"cuda:{os.environ.get('LOCAL_RANK') or torch.cuda.current_device()}"
-        found = torch.device(device)
-        torch.zeros(1, device=found).item()
-    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        raise OptionError(
-            f"device={str(device)!r} cannot be used here ({error}). Give 'cpu', 'cuda', 'cuda:1' …, or 'auto'."
-        ) from None
-    return found
+    if isinstance(device, str) and device == "cuda" and os.environ.get("LOCAL_RANK"):
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    return computing_device(device)
 
 
 def settle_precision(precision: Precision, device: torch.device) -> Precision:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from temporalpairs.checks import whole
+from temporalpairs.checks import of_kind, shown, whole
 from temporalpairs.errors import OptionError
 
 SIDE = 64  # rows and columns of a frame: four halvings, then a 4×4 convolution, leave one pixel
@@ -62,7 +62,7 @@ class SlowVAE(nn.Module):
         self.channels = whole("channels", channels, 1, _LARGEST)
         for name, given in (("encoder", encoder), ("decoder", decoder)):
             if given is not None and not isinstance(given, nn.Module):
-                raise OptionError(f"{name}={given!r:.80}: give a torch.nn.Module.")
+                raise OptionError(f"{name}={shown(given)}: give a torch.nn.Module.")
         self.encoder = default_encoder(z_dim, channels) if encoder is None else encoder
         self.decoder = default_decoder(z_dim, channels) if decoder is None else decoder
         # Channels last is what convolutions compute in on either device; else they convert back and forth.
@@ -86,7 +86,7 @@ class SlowVAE(nn.Module):
         Raises:
             OptionError: the frames, or what the encoder makes of them, have another shape.
         """
-        if frames.ndim != 4:
+        if of_kind("frames", frames, Tensor, "a tensor").ndim != 4:
             raise OptionError(f"frames have shape {list(frames.shape)}; give [n, {self.channels}, {SIDE}, {SIDE}].")
         self.check_frames(frames.shape[1:])
         found = self.encoder(frames).float()
@@ -98,9 +98,20 @@ class SlowVAE(nn.Module):
         return Posterior(found[:, : self.z_dim], found[:, self.z_dim :])
 
     def decode(self, z: Float[Tensor, "n z"]) -> Float[Tensor, "n channels 64 64"]:
-        """Return the logits of the frames that latents stand for; their sigmoid is the frame."""
+        """Return the logits of the frames that latents stand for; their sigmoid is the frame.
+
+        Raises:
+            OptionError: the latents have another shape.
+        """
+        self._check_latents("z", z)
         logits: Tensor = self.decoder(z)
         return logits
+
+    def _check_latents(self, name: str, z: Any) -> torch.Size:
+        shape: torch.Size = of_kind(name, z, Tensor, "a tensor").shape
+        if len(shape) != 2 or shape[1] != self.z_dim:
+            raise OptionError(f"{name} has shape {list(shape)}; give [n, {self.z_dim}].")
+        return shape
 
     def forward(
         self, frames: Float[Tensor, "n channels 64 64"], noise: Float[Tensor, "n z"] | None = None
@@ -111,10 +122,15 @@ class SlowVAE(nn.Module):
             frames: in [0, 1].
             noise: standard normal; what is drawn is mu + exp(logvar / 2) · noise (Kingma and Welling 2014, §2.4). By
                 default it comes from torch's global generator.
+
+        Raises:
+            OptionError: frames or noise have another shape.
         """
         mu, logvar = self.encode(frames)
         if noise is None:
             noise = torch.randn_like(mu)
+        elif self._check_latents("noise", noise) != mu.shape:
+            raise OptionError(f"noise has shape {list(noise.shape)}; give {list(mu.shape)}.")
         return Reconstruction(self.decode(mu + (logvar / 2).exp() * noise), mu, logvar)
 
 
@@ -125,7 +141,7 @@ def checked_network(network: Any) -> SlowVAE:
         OptionError: it is none.
     """
     if not isinstance(network, SlowVAE):
-        raise OptionError(f"network={network!r:.80}: give a network, such as SlowVAE(z_dim=10), and not its class.")
+        raise OptionError(f"network={shown(network)}: give a network, such as SlowVAE(z_dim=10), and not its class.")
     return network
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from slowvae.options import Entropies
+from temporalpairs.checks import choice, number, of_kind, whole
 from temporalpairs.errors import OptionError
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -102,11 +103,18 @@ def objective(
         terms.total.backward()
         ```
     """
+    for name, given in (("x", x), ("logits", logits), ("mu", mu), ("logvar", logvar)):
+        of_kind(name, given, Tensor, "a tensor")
+    if x.shape != logits.shape or mu.shape != logvar.shape or mu.ndim != 2 or len(x) != len(mu):
+        shapes = ", ".join(str(list(given.shape)) for given in (x, logits, mu, logvar))
+        raise OptionError(
+            f"x, logits, mu and logvar have the shapes {shapes}; give [n, C, H, W] of the former, [n, z] of the latter."
+        )
+    beta, gamma, rate = number("beta", beta, 0), number("gamma", gamma, 0), number("rate", rate, above=0)
+    window, entropies = whole("window", window), choice("entropies", entropies, get_args(Entropies))
     frames, latents = mu.shape
     if window < 2 or frames == 0 or frames % window:
         raise OptionError(f"{frames} rows are not windows of {window} frames; give a multiple of window, at least 2.")
-    if entropies not in ("reference", "paper"):
-        raise OptionError(f"entropies={entropies!r} is unknown; it is 'reference' or 'paper'.")
     reconstruction = functional.binary_cross_entropy_with_logits(logits, x, reduction="sum") / frames
     entropy = 0.5 * (logvar.sum() / frames + latents * (_LOG_2PI + 1))
     normal = 0.5 * ((mu.square() + logvar.exp()).sum() / frames + latents * _LOG_2PI)

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from temporalpairs.checks import choice, whole
+from temporalpairs.checks import choice, shown, whole
 from temporalpairs.errors import OptionError
 
 ModelName = Literal["slowvae", "beta-vae"]
@@ -112,8 +112,8 @@ def number(name: str, value: Any, least: float | None = None) -> float:
     wanted = "above 0" if least is None else f"of at least {least:g}"
     try:
         found = math.nan if isinstance(value, str) else float(value)
-    except (TypeError, ValueError) as error:
-        raise OptionError(f"{name}={value!r}: give a number {wanted}.") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise OptionError(f"{name}={shown(value)}: give a number {wanted}.") from error
     if not math.isfinite(found) or (found <= 0 if least is None else found < least):
-        raise OptionError(f"{name}={value!r}: give a number {wanted}.")
+        raise OptionError(f"{name}={shown(value)}: give a number {wanted}.")
     return found

@@ -30,8 +30,9 @@ from slowvae.device import settle_precision, usual_torch
 from slowvae.model import SlowVAE, checked_network
 from slowvae.options import TrainOptions
 from slowvae.run_log import LOG, read_log
+from temporalpairs.checks import computing_device, shown
 from temporalpairs.errors import OptionError, RunError
-from temporalpairs.files import exists, locked
+from temporalpairs.files import check_memory, exists, locked
 from temporalpairs.store.atomic import replace_file
 
 if TYPE_CHECKING:
@@ -168,9 +169,10 @@ class Run:
         try:
             found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
             newer = found["format"] > FORMAT
-        except MemoryError:
+        except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
+            check_memory()
             raise RunError(
                 path, f"is not a checkpoint that can be read ({error})", "Delete the run's folder and train anew."
             ) from error
@@ -187,10 +189,11 @@ class Run:
 
         Raises:
             RunError: there is no checkpoint, or the weights do not fit the network.
+            OptionError: it is no network, or there is no such device.
         """
         made = self.new_network() if network is None else checked_network(network)
         load_weights(made, self.checkpoint()["network"], self.folder)
-        return made.to(device, torch.float32).eval()
+        return made.to(computing_device(device), torch.float32).eval()
 
     def new_network(self) -> SlowVAE:
         """Return a network of the run's layout, its weights drawn from torch's global generator.
@@ -276,7 +279,7 @@ def checked_folder(folder: str | Path) -> Path:
     try:
         return Path(folder).expanduser()
     except TypeError as error:
-        raise OptionError(f"{folder!r:.80} is no folder; give a path, such as 'runs/sample'.") from error
+        raise OptionError(f"{shown(folder)} is no folder; give a path, such as 'runs/sample'.") from error
 
 
 def present(path: Path) -> bool:
@@ -339,7 +342,7 @@ def read_config(path: Path) -> RunConfig:
         if values["format"] > FORMAT:
             raise _from_the_future(path, values["format"])
         return RunConfig.from_json(values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(
             path, f"is not the configuration of a run ({error!r})", "Give one that temporal-pairs train wrote."
         ) from error

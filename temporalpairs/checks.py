@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from temporalpairs.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    import torch
+
 Choice = TypeVar("Choice", bound=str | int)
+Kind = TypeVar("Kind")
 
 _SHOWN = 80  # characters of a value in an error
 
@@ -102,11 +107,107 @@ def as_path(name: str, value: object) -> Path:
     """Check a path: text or a `pathlib.Path`.
 
     Raises:
-        OptionError: the value is something else.
+        OptionError: the value is something else, or holds what no file's name can.
     """
     if not isinstance(value, str | Path):
         raise OptionError(f"{name}={shown(value)} is no path; give text or a pathlib.Path.")
+    try:
+        possible = b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise OptionError(f"{name}={shown(value)} is no path: no file's name has such a character.")
     return Path(value)
+
+
+def of_kind(name: str, value: Kind, kind: type[Any], give: str) -> Kind:
+    """Check that a value is of a class.
+
+    Args:
+        name: the argument, as its caller writes it.
+        value: what was given for it.
+        kind: the class.
+        give: what to give instead, as a phrase.
+
+    Raises:
+        OptionError: it is of another class.
+    """
+    if not isinstance(value, kind):
+        raise OptionError(f"{name}={shown(value)}: give {give}.")
+    return value
+
+
+def several(name: str, value: Any, kind: type[Any], give: str) -> list[Any]:
+    """Check that a value can be iterated over and gives objects of a class, and list them.
+
+    Raises:
+        OptionError: it is something else, such as a single text where a list of texts is wanted.
+    """
+    try:
+        listed = None if isinstance(value, str | bytes) else list(value)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  # an iterator may raise anything
+        listed = None
+    if listed is None or not all(isinstance(one, kind) for one in listed):
+        raise OptionError(f"{name}={shown(value)}: give {give}.")
+    return listed
+
+
+def array(name: str, value: object, give: str, kinds: str = "biuf") -> np.ndarray:
+    """Return a value as a NumPy array.
+
+    Args:
+        name: the argument, as its caller writes it.
+        value: what was given for it: an array, a tensor, numbers in lists.
+        give: what to give instead, as a phrase.
+        kinds: letters of NumPy's kinds of types that fit.
+
+    Raises:
+        OptionError: it makes no array, or one of another type.
+    """
+    import numpy as np
+
+    try:
+        made = np.asarray(value)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  # rows of different lengths, a tensor of a device, anything's __array__
+        raise OptionError(f"{name}={shown(value)} is no array ({' '.join(str(error).split())}); give {give}.") from None
+    if made.dtype.kind not in kinds:
+        raise OptionError(f"{name} is an array of {made.dtype}; give {give}.")
+    return made
+
+
+def usable_device(value: Any) -> torch.device:
+    """Return a PyTorch device that is there; ``"cuda"`` becomes the present GPU.
+
+    Raises:
+        OptionError: there is no such device here.
+    """
+    import torch
+
+    try:
+        found = torch.device(value)
+        torch.zeros(1, device=found)
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        (reason, *_) = str(error).splitlines() or ["it cannot hold a tensor"]
+        raise OptionError(
+            f"device={shown(value)} cannot be used here ({reason}). Give 'cpu', or 'cuda:0' … where there is a GPU."
+        ) from None
+    return torch.device("cuda", torch.cuda.current_device()) if str(found) == "cuda" else found
+
+
+def computing_device(value: Any) -> torch.device:
+    """Return a PyTorch device that is there and computes, as ``"meta"`` does not.
+
+    Raises:
+        OptionError: there is no such device here.
+    """
+    found = usable_device(value)
+    if found.type == "meta":
+        raise OptionError("device='meta' cannot be used here: it holds no numbers. Give 'cpu' or 'cuda:0'.")
+    return found
 
 
 def shown(value: object) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from temporalpairs.checks import as_path, of_kind
 from temporalpairs.errors import DatasetWarning, OptionError
 
 if TYPE_CHECKING:
@@ -82,10 +83,10 @@ class DatasetEntry:
     metrics: tuple[str, ...] = ("mcc",)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", of_kind("name", self.name, str, "the dataset's word")):
             raise OptionError(f"name={self.name!r}: give lowercase letters and digits, with hyphens between words.")
         for field in _FUNCTIONS:
-            target = getattr(self, field)
+            target = of_kind(field, getattr(self, field), str, "a function as 'module:function'")
             if (target or field == "load") and not re.fullmatch(r"[\w.]+:[\w.]+", target):
                 raise OptionError(f"{field}={target!r}: name a function as 'module:function'.")
 
@@ -233,8 +234,9 @@ def register(entry: DatasetEntry) -> DatasetEntry:
         ```
 
     Raises:
-        OptionError: another dataset has the name.
+        OptionError: another dataset has the name, or this is no entry.
     """
+    of_kind("entry", entry, DatasetEntry, "a DatasetEntry")
     if DATASETS.setdefault(entry.name, entry) != entry:
         raise OptionError(f"A dataset is named {entry.name!r} already; choose another name.")
     return entry
@@ -262,6 +264,7 @@ def find_dataset(name: str) -> DatasetEntry:
     Raises:
         OptionError: there is no such dataset; those that exist are named.
     """
+    of_kind("name", name, str, "the word of a dataset")
     if name not in DATASETS:
         register_installed()
     if name not in DATASETS:
@@ -286,14 +289,15 @@ def find_store(words: str | Path) -> Path:
         ```
 
     Raises:
-        OptionError: it is the name of a dataset alone.
+        OptionError: it is the name of a dataset alone, or no path.
         StoreNotFoundError, DownloadError, ReleasedFileError: as the dataset's load function raises them.
     """
     from temporalpairs.download.cache import provide
 
+    path = as_path("store", words)
     name, colon, source = str(words).partition(":")
-    if name not in DATASETS or Path(words).exists():
-        return Path(words).expanduser()
+    if name not in DATASETS or path.exists():
+        return path.expanduser()
     entry = DATASETS[name]
     if not colon:
         raise OptionError(f"{name} is a dataset: give {name}:release, {name}:sample or the path of a store.")

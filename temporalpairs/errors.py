@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unicodedata import category
+
+_CONTROL = ("Cc", "Cf")  # controls, and formats such as those that change the direction of writing
 
 
 class TemporalPairsError(Exception):
@@ -28,6 +31,11 @@ def printable(path: str | Path) -> str:
     """Write a path as it is, or quoted with escapes where a terminal would act on its characters."""
     text = str(path)
     return text if text.isprintable() else repr(text)
+
+
+def escaped(text: str) -> str:
+    """Write control characters, on which a terminal would act, as escapes; line breaks and tabs stay."""
+    return "".join(c if category(c) not in _CONTROL or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 class OptionError(TemporalPairsError, ValueError):

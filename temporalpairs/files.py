@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DAY = 86_400  # seconds
+_ROOM = 1 << 26  # bytes: more than a library needs to decode a chunk
 # zarr's threads go on writing for a moment when one of them has failed.
 _ATTEMPTS = 50
 _PAUSE = 0.02  # seconds
@@ -106,6 +107,11 @@ def remove_folder(folder: Path) -> None:
         if not os.path.lexists(folder):
             return
         time.sleep(_PAUSE)
+
+
+def check_memory() -> None:
+    """Raise MemoryError where memory is so short that a library may fail for that, and call it what it likes."""
+    bytearray(_ROOM)
 
 
 def _can_be_taken(path: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
-from temporalpairs.checks import shown, whole
+from temporalpairs.checks import shown, truth, whole
 from temporalpairs.errors import OptionError, TemporalPairsError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _AHEAD = 4  # tasks for each worker that are at work, wait, or whose results wait: what bounds the memory
+_MOST_JOBS = 4096  # threads that a process can well have
 _WORKERS = 128  # taken for those of an executor that does not say
 
 
@@ -51,6 +52,7 @@ def run_in_order(
         OptionError: ``jobs`` is not a whole number from 1 on, ``executor`` is none, or both are given.
         TemporalPairsError: a worker of the executor died.
     """
+    progress = truth("progress", progress)
     with _executor(executor, jobs) as pool:
         room = _AHEAD * getattr(pool, "_max_workers", _WORKERS)
         waiting: deque[Future[Result]] = deque()
@@ -73,7 +75,7 @@ def run_in_order(
 def _executor(executor: Executor | None, jobs: int | None) -> AbstractContextManager[Executor]:
     """Lend the caller's executor, or threads of our own that end with the block."""
     if executor is None:
-        return ThreadPoolExecutor(cores() if jobs is None else whole("jobs", jobs, 1))
+        return ThreadPoolExecutor(cores() if jobs is None else whole("jobs", jobs, 1, _MOST_JOBS))
     if jobs is not None:
         raise OptionError("Give jobs or executor, not both: an executor has its own number of workers.")
     if not callable(getattr(executor, "submit", None)):

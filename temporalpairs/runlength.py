@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt, UInt8, UInt32
 
 from temporalpairs import runlength_kernels as kernels
-from temporalpairs.errors import MaskFormatError
+from temporalpairs.checks import array, of_kind, shown, whole
+from temporalpairs.errors import MaskFormatError, OptionError
 
 _PROBLEMS = {
     kernels.BAD_CHARACTER: "the run-length string holds a character outside '0' … 'o'",
@@ -35,9 +37,23 @@ class RunLengths:
     width: int
     counts: UInt32[np.ndarray, "runs"]
 
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            object.__setattr__(self, name, whole(name, getattr(self, name), 0))
+        counts: Any = self.counts
+        if not isinstance(counts, np.ndarray) or counts.dtype.kind not in "iu" or counts.ndim != 1:
+            raise OptionError(f"counts={shown(self.counts)}: give an array of whole numbers, a row.")
+
     @classmethod
     def from_mask(cls, mask: Bool[np.ndarray, "height width"]) -> RunLengths:
-        """Encode a decoded mask."""
+        """Encode a decoded mask.
+
+        Raises:
+            OptionError: it is no image of truth values or numbers.
+        """
+        mask = array("mask", mask, "an image [height, width] of truth values")
+        if mask.ndim != 2:
+            raise OptionError(f"mask has shape {list(mask.shape)}; give an image [height, width] of truth values.")
         height, width = mask.shape
         flat = mask.ravel(order="F")
         borders = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -52,7 +68,10 @@ class RunLengths:
 
         Raises:
             MaskFormatError: the string is malformed, or its runs do not add up to height × width.
+            OptionError: an argument is of another kind.
         """
+        of_kind("text", text, str, "a COCO compressed string")
+        height, width = whole("height", height), whole("width", width)
         if min(height, width) < 0 or height * width > kernels.MAX_PIXELS:
             raise MaskFormatError(_PROBLEMS[kernels.TOO_LARGE])
         data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
+from temporalpairs.checks import several
 from temporalpairs.errors import OptionError
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Sequences:
         Raises:
             OptionError: there are no parts, or only some of them have frames or objects.
         """
+        parts = several("parts", parts, Sequences, "a list of Sequences")
         for name in ("frames", "objects"):
             if len({getattr(part, name) is None for part in parts}) != 1:
                 raise OptionError(f"{len(parts)} parts cannot be joined: all of them must have {name}, or none.")

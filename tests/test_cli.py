@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sequences_made import made_attributes, made_sequences
 
@@ -416,6 +417,7 @@ def test_what_the_system_refuses_is_told_in_a_line(
     for error, status, says in (
         (PermissionError(13, "Permission denied", "a.txt"), 1, "a.txt: Permission denied"),
         (MemoryError(), 1, "not enough memory"),
+        (torch.OutOfMemoryError("CUDA out of memory."), 1, "not enough memory. CUDA"),
         (KeyboardInterrupt(), 130, "Interrupted"),
     ):
 
@@ -440,3 +442,18 @@ def test_world_size_alone_is_one_process(
     words = ["--source", "sample", "--batch-size", 2, "--steps", 1, "--out", tmp_path / "run"]
     assert run("train", "kitti-masks", *words, *TRAIN) == 0
     assert "step 1" in capsys.readouterr().out
+
+
+def test_no_name_commands_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether it is a store's, an error's or a warning's."""
+    odd = "\x1b[31m\x07\n\u202e"
+    told = {**made_attributes(), "title": f"a{odd}b", "license": odd, "categories": {"2": odd}, "factor_names": [odd]}
+    store = write_store(tmp_path / f"{odd}.zarr", made_sequences([9, 12]), told)
+    assert run("info", store) == 0
+    assert run("verify", store) == 0
+    assert run("stats", store) == 0
+    assert run("render", store, "--out", tmp_path / "a.zarr") == 1
+    assert run("info", store.with_name(f"{odd}.h5")) == 1
+    said = capsys.readouterr()
+    assert r"a\x1b[31m\x07 \u202eb" in said.out
+    assert all(c.isprintable() or c == "\n" for c in said.out + said.err)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
+import zarr
 from datasets_made import make_stores
 from sequences_made import made_attributes, made_sequences
 from stores import replace_attributes, sign
@@ -31,6 +35,7 @@ COMMANDS = {
     "train sprites": "train natural-sprites --source {store} --out {out}/n",
     "resume": "train --resume {store}",
     "evaluate": "evaluate {store}",
+    "config": "train --config {store} --out {out}/c",
     "build masks": "build kitti-masks --annotations {store} --out {out}/m.zarr --quiet",
     "build sprites": "build natural-sprites --annotations {store} --out {out}/s.zarr --quiet",
 }
@@ -51,7 +56,12 @@ WORKS = {  # kind of store → commands that succeed
     "damaged file": set(),
     "cut short": set(),
     "newer": set(),
+    "somebody else's HDF5": set(),
+    "somebody else's zarr": set(),
+    "somebody else's zarr 2": set(),
+    "released file": set(),
     "foreign folder": set(),
+    "empty folder": set(),
     "foreign file": set(),
     "missing": set(),
     "device": set(),
@@ -70,6 +80,12 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     replace_attributes(newer, sign({**read_attributes(newer), "schema_version": 99}))
     (folder / "damaged.h5").write_bytes(_flip(made.masks.read_bytes()))
     (folder / "short.h5").write_bytes(made.masks.read_bytes()[:1000])
+    with h5py.File(folder / "else.h5", "w") as file:
+        file.create_dataset("frames", data=np.zeros((3, 512), np.uint8))
+    for version, name in ((3, "else.zarr"), (2, "old.zarr")):
+        zarr.create_group(folder / name, zarr_format=version).create_array("frames", data=np.zeros((3, 512), np.uint8))
+    (folder / "kitti_peds_v2.pickle").write_bytes(pickle.dumps({"pedestrians": []}))
+    (folder / "empty").mkdir()
     (folder / "foreign").mkdir()
     (folder / "foreign" / "notes.md").write_text("mine")
     paths = {
@@ -86,7 +102,12 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "damaged file": folder / "damaged.h5",
         "cut short": folder / "short.h5",
         "newer": newer,
+        "somebody else's HDF5": folder / "else.h5",
+        "somebody else's zarr": folder / "else.zarr",
+        "somebody else's zarr 2": folder / "old.zarr",
+        "released file": folder / "kitti_peds_v2.pickle",
         "foreign folder": folder / "foreign",
+        "empty folder": folder / "empty",
         "foreign file": folder / "foreign" / "notes.md",
         "missing": folder / "missing.zarr",
         "device": "/dev/null",

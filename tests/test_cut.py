@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -551,7 +552,10 @@ def test_only_the_categories_that_are_named_are_cut(tmp_path):
     assert cut(path, categories=(2, 3), drop_extreme_ids=False).track.tolist() == [2000, 3000]
     with pytest.raises(OptionError, match=r"category 10 \(ignore\) is no object"):
         cut(path, categories=(10, 2), drop_extreme_ids=False)
-    for wrong in ("pedestrain", ["walker"], 2.0, [None], [[2]], True):
+    for wrong in (2.0, True):
+        with pytest.raises(OptionError, match=rf"categories={wrong}: give an id or a name"):
+            cut(path, categories=wrong)
+    for wrong in ("pedestrain", ["walker"], [None], [[2]]):
         with pytest.raises(OptionError, match=r"is unknown; the annotations' categories are car, ignore, pedestrian"):
             cut(path, categories=wrong)
 
@@ -775,3 +779,17 @@ def test_annotations_of_any_format_are_taken_without_the_quirks_of_the_release(t
     with pytest.raises(OptionError, match=r"No sequence came out of 0 video\(s\)"):
         build_kitti_masks(tmp_path / "none.zarr", none, progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zarr", "quirks.zarr"]
+
+
+def test_a_file_of_several_videos_is_named_once(tmp_path):
+    square = [[10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]]
+    shown = {"id": 1, "category_id": 1, "segmentations": [square, square]}
+    content = {
+        "videos": [{"id": i, "height": 64, "width": 128, "length": 2} for i in (1, 2)],
+        "categories": [{"id": 1, "name": "one"}],
+        "annotations": [{**shown, "video_id": i} for i in (1, 2)],
+    }
+    (tmp_path / "two.json").write_text(json.dumps(content))
+    store = read_store(build_kitti_masks(tmp_path / "out.h5", tmp_path / "two.json", progress=False))
+    assert store.attributes["videos"] == ["video 1", "video 2"]
+    assert [source["name"] for source in store.attributes["sources"]] == ["two.json"]

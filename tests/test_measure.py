@@ -236,12 +236,12 @@ def test_crops_lie_a_stride_apart_and_always_at_the_right_edge(options, columns)
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"stride": 0}, "stride=0: give"),
-        ({"stride": -3}, "stride=-3: give"),
-        ({"stride": 2.5}, r"stride=2\.5: give"),
-        ({"stride": True}, "stride=True: give"),
-        ({"downscale": 1}, "downscale=1: give True or False"),
-        ({"keep_aspect": None}, "keep_aspect=None: give True or False"),
+        ({"stride": 0}, "stride=0 is out of range"),
+        ({"stride": -3}, "stride=-3 is out of range"),
+        ({"stride": 2.5}, r"stride=2\.5 is no whole number"),
+        ({"stride": True}, "stride=True is no whole number"),
+        ({"downscale": 1}, "downscale=1 is neither True nor False"),
+        ({"keep_aspect": None}, "keep_aspect=None is neither True nor False"),
         ({"downscale": False, "keep_aspect": False}, "give one of the two"),
         ({"downscale": False, "stride": 16}, "only one crop with downscale=False"),
         ({"keep_aspect": False, "stride": 16}, "only one crop with keep_aspect=False"),

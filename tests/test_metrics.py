@@ -387,7 +387,7 @@ def test_continuous_factors_that_recur_are_no_classes() -> None:
 
 def test_options_out_of_range_are_told() -> None:
     factors = made_factors(50)
-    with pytest.raises(OptionError, match="correlation='kendall' is unknown; it is 'spearman' or 'pearson'"):
+    with pytest.raises(OptionError, match="correlation='kendall' is unknown; give 'spearman' or 'pearson'"):
         mcc(factors, factors, correlation="kendall")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="bins=1: "):
         mig(factors, factors, bins=1)
@@ -395,7 +395,7 @@ def test_options_out_of_range_are_told() -> None:
         modularity_explicitness(factors, factors, factors, factors, bins=0)
     with pytest.raises(OptionError, match="seed=-1 is out of range"):
         dci(factors, factors, factors, factors, seed=-1)
-    with pytest.raises(OptionError, match="jobs=0: "):
+    with pytest.raises(OptionError, match="jobs=0 is out of range"):
         dci(factors, factors, factors, factors, jobs=0)
 
 

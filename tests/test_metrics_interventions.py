@@ -206,11 +206,11 @@ def test_unusable_options_are_told(chance: RandomState) -> None:
             score(OnePixel(), flat, chance)
         with pytest.raises(OptionError, match=r"random_state=0: give a numpy\.random\.RandomState"):
             score(Pixels(), flat, 0)  # type: ignore[arg-type]
-        with pytest.raises(OptionError, match="batch_size=0: give at least"):
+        with pytest.raises(OptionError, match="batch_size=0 is out of range"):
             score(Pixels(), flat, chance, batch_size=0)
-        with pytest.raises(OptionError, match="num_eval=0: give at least 1"):
+        with pytest.raises(OptionError, match="num_eval=0 is out of range; give a whole number from 1"):
             score(Pixels(), flat, chance, num_eval=0)
-    with pytest.raises(OptionError, match="threshold=0: "):
+    with pytest.raises(OptionError, match="threshold=0 is out of range"):
         factor_vae_score(Pixels(), flat, chance, threshold=0)
     same = next(seed for seed in range(100) if np.ptp(RandomState(seed).randint(3, size=2)) == 0)
     with pytest.raises(OptionError, match="num_train=2: by chance all points have the same factor fixed"):

@@ -13,6 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 from sequences_made import made_attributes, made_sequences
+from torch.utils.data import Subset
 
 from kittimasks import load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites, render
@@ -183,6 +184,9 @@ def test_datasets_show_what_they_serve(stores: dict[str, Store]) -> None:
     np.testing.assert_array_equal(images_of(figure, 0)[:, 68:132], frames[0])
     masks = load_kitti_masks(source=stores["masks"].path)
     assert [ax.get_title() for ax in plot(masks).axes[1:4]] == ["y [px]", "x [px]", "area [px²]"]
+    for draw in (plot, plot_sequences, plot_pairs):
+        whole, part = (draw(data).texts[0].get_text() for data in (masks.subset([3, 1, 4]), Subset(masks, [3, 1, 4])))
+        assert whole == part
     masks.store = None  # type: ignore[assignment]  # as a dataset that is made in memory
     masks.info = None  # type: ignore[assignment]
     for figure in (plot_sequences(masks, rows=2), plot_pairs(masks, pairs=2)):
@@ -243,7 +247,7 @@ def test_what_is_no_picture_or_cannot_be_written_is_told(stores: dict[str, Store
         save_animation(store, tmp_path / "picture.mp4")
     with pytest.raises(OptionError, match="could not be written there"):
         save_figure(Figure(), out / "below a file.png")
-    with pytest.raises(OptionError, match="int: give a store, its path, a dataset or a run"):
+    with pytest.raises(OptionError, match="3: give a store, its path, a dataset or a run"):
         plot(3)  # type: ignore[arg-type]
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("picture.png", b"an older picture")]
 

@@ -7,6 +7,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -128,6 +130,28 @@ class TestRoundTrip:
         with h5py.File(path, "r+", locking=locking), pytest.raises(StoreCorruptError, match="open for writing"):
             read_store(path)  # HDF5 marks the file while it is
         read_store(path)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+    def test_too_little_memory_is_never_damage(self, tmp_path: Path) -> None:
+        """In HDF5, whose filters fail then without saying why; zarr may wait for a thread that it could not start."""
+        path = write_store(tmp_path / "large.h5", stores.make_sequences(40_000), ATTRIBUTES)
+        code = (
+            "import os, resource, sys; from pathlib import Path; import h5py\n"
+            "from temporalpairs.store import read_store\n"
+            "pages = int(Path('/proc/self/statm').read_text().split()[0])\n"
+            "for room in (1, 8, 20, 22, 24, 30):\n"
+            "    limit = pages * resource.getpagesize() + (room << 20)\n"
+            "    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))\n"
+            "    try:\n"
+            "        print('read', read_store(sys.argv[1]).path)\n"
+            "    except MemoryError:\n"
+            "        print('too little')\n"
+            "    sys.stdout.flush()\n"
+            "os._exit(0)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=120)
+        assert "too little" in done.stdout
+        assert done.returncode == 0, done.stderr
 
     def test_the_counts_are_those_of_the_arrays(self, built: dict[str, Path]) -> None:
         read = read_store(built["hdf5"])

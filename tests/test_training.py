@@ -195,7 +195,7 @@ def test_what_does_not_fit_is_said_before_writing(
         ({"device": "cuda"}, "device='cuda' cannot be used here"),
         ({"device": "cuda:9"}, "device='cuda:9' cannot be used here"),
         ({"device": "meta"}, "device='meta' cannot be used here"),
-        ({"device": None}, "device='None' cannot be used here"),
+        ({"device": None}, "device=None cannot be used here"),
         ({"network": SlowVAE}, r"give a network, such as SlowVAE\(z_dim=10\), and not its class"),
         ({"network": SlowVAE(channels=3)}, r"frames have shape \[1, 64, 64\]; this network takes \[3, 64, 64\]"),
     ):

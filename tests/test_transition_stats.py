@@ -348,7 +348,7 @@ def test_wrong_words_are_told(tmp_path: Path) -> None:
         run_stats(store, out=tmp_path / "file")
     with pytest.raises(OptionError, match="could not be written there"):
         transition_statistics(made).to_csv(tmp_path / "file" / "table.csv")
-    with pytest.raises(OptionError, match="seed=-1 is negative"):
+    with pytest.raises(OptionError, match="seed=-1 is out of range"):
         run_stats(store, seed=-1)
     made.sequences.factors[7, 1] = np.nan
     with pytest.raises(OptionError, match="row 7 of the factors is not finite"):

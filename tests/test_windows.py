@@ -339,5 +339,5 @@ def test_unknown_videos_split_into_contiguous_blocks() -> None:
 def test_an_empty_split_says_which_ones_are_not() -> None:
     with pytest.raises(OptionError, match="There is something in: all, train"):
         choose(made_sequences([5, 5], videos=1), ["0000"], "test")
-    with pytest.raises(OptionError, match="all, train, val, test"):
+    with pytest.raises(OptionError, match="give 'all', 'train', 'val' or 'test'"):
         choose(made_sequences([5, 5], videos=1), ["0000"], "training")  # type: ignore[arg-type]

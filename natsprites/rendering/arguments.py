@@ -9,6 +9,7 @@ import numpy as np
 
 from natsprites.rendering.shapes import Outlines
 from natsprites.rendering.tables import rotations
+from temporalpairs.checks import array, shown, whole
 from temporalpairs.errors import OptionError
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ def check_side(size: Any, anti_aliasing: Any) -> None:
         OptionError: one is not a whole number of at least 1, or the canvas is too large.
     """
     for name, value in (("size", size), ("anti_aliasing", anti_aliasing)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise OptionError(f"{name}={value!r}: give a whole number, at least 1.")
+        whole(name, value, 1)
     if size * anti_aliasing > _MAX_SIDE:
         raise OptionError(
             f"size={size} with anti_aliasing={anti_aliasing} needs a canvas of {size * anti_aliasing:,} pixels a side; "
@@ -116,10 +116,7 @@ _NAMES = ("x", "y", "scale", "angle", "shape")
 
 
 def _array(name: str, value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise OptionError(f"{name}: give numbers, all rows of one length.") from None
+    return array(name, value, "numbers, all rows of one length", "biufcUSOTMmV")
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:
@@ -143,8 +140,8 @@ def _codes(outlines: Outlines, shape: Any) -> np.ndarray:
     if codes.dtype.kind in "UOT":
         known = {name: code for code, name in enumerate(outlines.names)}
         for i, name in enumerate(codes.ravel().tolist()):
-            if name not in known:
-                raise OptionError(f"shape[{i}]={name!r} is unknown; it is one of {', '.join(outlines.names)}.")
+            if not isinstance(name, str) or name not in known:
+                raise OptionError(f"shape[{i}]={shown(name)} is unknown; it is one of {', '.join(outlines.names)}.")
         codes = np.array([known[name] for name in codes.ravel().tolist()], np.int64).reshape(codes.shape)
     if codes.size == 0:
         codes = codes.astype(np.int64)

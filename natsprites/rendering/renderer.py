@@ -17,15 +17,15 @@ import numpy as np
 
 from natsprites.rendering.arguments import check_color, check_side, pack_sprites
 from natsprites.rendering.kernels import render_sprites
+from natsprites.rendering.options import SpriteOptions
 from natsprites.rendering.shapes import Outlines
 from natsprites.rendering.tables import lanczos_table
+from temporalpairs.checks import of_kind, shown, whole
 from temporalpairs.errors import OptionError
 from temporalpairs.parallel import cores
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, UInt8
-
-    from natsprites.rendering.options import SpriteOptions
 
 _WHITE = np.full((1, 1), 255, np.uint8)
 _PER_THREAD = 256  # sprites that are worth a thread of their own: about 2 ms
@@ -59,6 +59,7 @@ class Renderer:
         Raises:
             OptionError: a shape is unknown, or the size is no size.
         """
+        of_kind("options", options, SpriteOptions, "SpriteOptions")
         shapes = {name: options.polygons.get(name, name) for name in options.shapes}
         return cls(Outlines.of(shapes), options.size, options.anti_aliasing)
 
@@ -86,6 +87,8 @@ class Renderer:
         wanted = (n, self.size, self.size) if color is None else (n, fills.shape[1], self.size, self.size)
         if out is None:
             out = np.empty(wanted, np.uint8)
+        elif not isinstance(out, np.ndarray):
+            raise OptionError(f"out={shown(out)}: give a uint8 array {list(wanted)}.")
         elif out.shape != wanted or out.dtype != np.uint8 or not out.flags.c_contiguous or not out.flags.writeable:
             raise OptionError(
                 f"out is {list(out.shape)} of {out.dtype}; give a writeable, contiguous uint8 array {list(wanted)}."
@@ -139,9 +142,7 @@ class Renderer:
 def _thread_count(threads: Any, n: int) -> int:
     if threads is None:
         return max(1, min(cores(), n // _PER_THREAD))
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise OptionError(f"threads={threads!r}: give a whole number, at least 1, or None for as many as help.")
-    return max(1, min(threads, n))
+    return max(1, min(whole("threads", threads, 1), n))
 
 
 def render(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from temporalpairs.checks import shown
 from temporalpairs.errors import OptionError
 
 if TYPE_CHECKING:
@@ -130,9 +131,7 @@ class Outlines:
         if shapes is None:
             shapes = SHAPES
         if isinstance(shapes, str) or not isinstance(shapes, Mapping | Sequence):
-            raise OptionError(
-                f"shapes={_shortly(shapes)}: give name → vertices [V, 2], or a list of names and vertices."
-            )
+            raise OptionError(f"shapes={shown(shapes)}: give name → vertices [V, 2], or a list of names and vertices.")
         if isinstance(shapes, Mapping):
             named = list(shapes.items())
         else:
@@ -152,13 +151,8 @@ class Outlines:
             OptionError: there is none of this name.
         """
         if name not in self.names:
-            raise OptionError(f"shape {name!r} is unknown; it is one of {', '.join(self.names)}.")
+            raise OptionError(f"shape {shown(name)} is unknown; it is one of {', '.join(self.names)}.")
         return self.names.index(name)
-
-
-def _shortly(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _checked(name: str, outline: Any) -> np.ndarray:
@@ -169,11 +163,11 @@ def _checked(name: str, outline: Any) -> np.ndarray:
     try:
         vertices = np.array(outline, np.float64)
     except (TypeError, ValueError):
-        raise OptionError(f"shapes: {name!r} is not vertices [V, 2] but {_shortly(outline)}.") from None
+        raise OptionError(f"shapes: {name!r} is not vertices [V, 2] but {shown(outline)}.") from None
     if vertices.ndim != 2 or vertices.shape[1] != 2 or not 3 <= len(vertices) <= MAX_VERTICES:
         raise OptionError(
             f"shapes: {name!r} has the shape {list(vertices.shape)}; vertices are [V, 2], V from 3 to {MAX_VERTICES:,}."
         )
     if not np.isfinite(vertices).all():
-        raise OptionError(f"shapes: {name!r} has a vertex that is not finite: {_shortly(vertices.tolist())}.")
+        raise OptionError(f"shapes: {name!r} has a vertex that is not finite: {shown(vertices.tolist())}.")
     return vertices

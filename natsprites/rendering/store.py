@@ -12,6 +12,7 @@ from natsprites import card
 from natsprites.rendering.options import SpriteOptions
 from natsprites.rendering.renderer import Renderer
 from natsprites.windows import FACTORS, draw, sprite_factors
+from temporalpairs.checks import of_kind, truth
 from temporalpairs.errors import StoreExistsError, WrongStoreError
 from temporalpairs.loaders.chance import ANGLE, COLOR, SHAPE, below, words
 from temporalpairs.loaders.options import checked_seed
@@ -65,7 +66,8 @@ def render_store(
             f"it holds {held['title']}, {held['edition']}",
             "a Natural Sprites store of mask statistics, from which sprites are rendered",
         )
-    options = sprites or SpriteOptions()
+    options = SpriteOptions() if sprites is None else of_kind("sprites", sprites, SpriteOptions, "SpriteOptions")
+    progress = truth("progress", progress)
     renderer = Renderer.of(options)
     looks = _looks(options, checked_seed(seed), len(read.sequences))
     y, x, area = read.sequences.factors.T

@@ -14,14 +14,15 @@ import numpy as np
 import torch
 
 from natsprites.rendering.arguments import check_color, check_side, pack_sprites
+from natsprites.rendering.options import SpriteOptions
 from natsprites.rendering.shapes import Outlines
 from natsprites.rendering.tables import PRECISION_BITS, lanczos_table
+from temporalpairs.checks import computing_device, of_kind, shown
 from temporalpairs.errors import OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from natsprites.rendering.options import SpriteOptions
 
 _CHUNK_BYTES = 2**26  # of memory that a chunk of sprites may take; larger ones are no faster on a CPU
 _CUDA_CHUNK_BYTES = 2**31  # a GPU has to start every operation for enough sprites to be busy
@@ -80,8 +81,8 @@ class TorchRenderer:
             OptionError: size or anti_aliasing is not a whole number of at least 1, or the canvas is too large.
         """
         check_side(size, anti_aliasing)
-        self.outlines = outlines or Outlines.of()
-        self.size, self.anti_aliasing, self.device = size, anti_aliasing, torch.device(device)
+        self.outlines = Outlines.of() if outlines is None else of_kind("outlines", outlines, Outlines, "Outlines")
+        self.size, self.anti_aliasing, self.device = size, anti_aliasing, computing_device(device)
         starts = self.outlines.offsets[:-1]
         counts = np.diff(self.outlines.offsets)
         # Shorter outlines are filled up with corners that no edge uses.
@@ -102,6 +103,7 @@ class TorchRenderer:
         Raises:
             OptionError: a shape is unknown, or the size is no size.
         """
+        of_kind("options", options, SpriteOptions, "SpriteOptions")
         outlines = Outlines.of({name: options.polygons.get(name, name) for name in options.shapes})
         return cls(outlines, options.size, options.anti_aliasing, device=device)
 
@@ -136,8 +138,9 @@ class TorchRenderer:
         Raises:
             OptionError: another dtype.
         """
-        if dtype not in (torch.uint8, torch.float32):
-            raise OptionError(f"dtype={dtype}: images are torch.uint8, or torch.float32 in [0, 1].")
+        wanted: Any = dtype
+        if not isinstance(wanted, torch.dtype) or dtype not in (torch.uint8, torch.float32):
+            raise OptionError(f"dtype={shown(dtype)}: images are torch.uint8, or torch.float32 in [0, 1].")
         n = len(sprites)
         out = torch.empty((n, fills.shape[1], self.size, self.size), dtype=dtype, device=self.device)
         side = self.size * self.anti_aliasing

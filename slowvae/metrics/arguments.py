@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64, Num
 
+from temporalpairs.checks import truth, whole
 from temporalpairs.errors import OptionError
 
 MIN_ROWS = 2  # fewer have no variance
@@ -93,7 +94,7 @@ def checked_split(
             raise OptionError(
                 f"{name} has {_columns(train)} and {name}_test {test.shape[1]}; give the same ones in the same order."
             )
-    if not continuous:
+    if not truth("continuous", continuous):
         both = _classes(np.concatenate([factors, factors_test]))
         factors, factors_test = np.split(both, [len(factors)])
     return Split(codes, factors, codes_test, factors_test)
@@ -103,8 +104,9 @@ def checked_bins(bins: int) -> int:
     """Return the number of histogram bins.
 
     Raises:
-        OptionError: it is below 2.
+        OptionError: it is no whole number from 2 to 2¹⁶.
     """
+    bins = whole("bins", bins, high=2**16)  # codes are few enough to see more of them
     if bins < 2:
         raise OptionError(f"bins={bins}: a code needs at least 2 bins to tell anything; the protocol has 20.")
     return bins

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64, Num
 
 from slowvae.metrics.arguments import checked_scored
+from temporalpairs.checks import choice
 from temporalpairs.errors import OptionError
 
 Correlation = Literal["spearman", "pearson"]
@@ -65,8 +66,7 @@ def mcc(
     from scipy.optimize import linear_sum_assignment
     from scipy.stats import rankdata
 
-    if correlation not in ("spearman", "pearson"):
-        raise OptionError(f"correlation={correlation!r} is unknown; it is 'spearman' or 'pearson'.")
+    correlation = choice("correlation", correlation, get_args(Correlation))
     codes, factors = checked_scored(codes, factors)
     num_codes, num_factors = codes.shape[1], factors.shape[1]
     if num_codes < num_factors:

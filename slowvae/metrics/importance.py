@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Num
 
 from slowvae.metrics.arguments import Split, checked_split
-from temporalpairs.errors import OptionError
+from temporalpairs.checks import whole
 from temporalpairs.parallel import cores
 
 _UNIFORM = 1e-11  # added to importances, so that a row or column of zeros has an entropy (disentanglement_lib, dci.py)
@@ -74,12 +74,10 @@ def dci(
     """
     from scipy.stats import entropy
 
-    if not 0 <= seed < 2**32:
-        raise OptionError(f"seed={seed} is out of range; it is 0 … 2**32 - 1.")
-    if jobs is not None and jobs < 1:
-        raise OptionError(f"jobs={jobs}: give at least 1.")
+    seed = whole("seed", seed, 0, 2**32 - 1)
+    jobs = cores() if jobs is None else whole("jobs", jobs, 1)
     split = checked_split(codes, factors, codes_test, factors_test, min_codes=2, min_factors=2)
-    importance, accuracies = _fit(split, seed, jobs or cores())
+    importance, accuracies = _fit(split, seed, jobs)
     by_code = 1 - entropy(importance + _UNIFORM, base=importance.shape[1], axis=1)
     by_factor = 1 - entropy(importance + _UNIFORM, base=importance.shape[0], axis=0)
     weights = importance if importance.any() else np.ones_like(importance)

@@ -18,8 +18,9 @@ from slowvae.metrics.arguments import checked_codes
 from slowvae.metrics.classifiers import fit, logistic_regression
 from slowvae.metrics.protocol import PROTOCOL
 from slowvae.metrics.varying import leave_out_constant
+from temporalpairs.checks import number, shown, whole
 from temporalpairs.errors import OptionError
-from temporalpairs.loaders.ground_truth import Observations, integers
+from temporalpairs.loaders.ground_truth import Observations, checked_chance, integers
 
 if TYPE_CHECKING:
     from temporalpairs.loaders.ground_truth import Factors, GroundTruth
@@ -109,7 +110,9 @@ def beta_vae_score(
             or an option is out of range.
     """
     ground_truth = leave_out_constant(ground_truth)
-    _check(ground_truth, random_state, batch_size=(batch_size, 1), num_train=(num_train, 2), num_eval=(num_eval, 1))
+    _check(
+        ground_truth, encode, random_state, batch_size=(batch_size, 1), num_train=(num_train, 2), num_eval=(num_eval, 1)
+    )
     sampler = _Sampler(ground_truth, encode, random_state, batch_size)
     points, fixed = sampler.differences(num_train)
     if np.all(fixed == fixed[0]):
@@ -159,16 +162,14 @@ def factor_vae_score(
     ground_truth = leave_out_constant(ground_truth)
     _check(
         ground_truth,
+        encode,
         random_state,
         batch_size=(batch_size, 2),
         num_train=(num_train, 1),
         num_eval=(num_eval, 1),
         num_variance_estimate=(num_variance_estimate, 2),
     )
-    if not threshold > 0:
-        raise OptionError(
-            f"threshold={threshold}: give a standard deviation above 0; the protocol has {_FACTOR.threshold}."
-        )
+    threshold = number("threshold", threshold, above=0)
     sampler = _Sampler(ground_truth, encode, random_state, batch_size)
     variances = sampler.codes(num_variance_estimate).var(axis=0, ddof=1)
     active = np.sqrt(variances) >= threshold
@@ -240,16 +241,13 @@ def _portions(num: int, observations: int) -> Iterator[int]:
         yield min(most, num - start)
 
 
-def _check(ground_truth: GroundTruth, random_state: object, **counts: tuple[int, int]) -> None:
+def _check(ground_truth: GroundTruth, encode: object, random_state: object, **counts: tuple[int, int]) -> None:
     for name, (found, least) in counts.items():
-        if found < least:
-            raise OptionError(f"{name}={found}: give at least {least}.")
+        whole(name, found, least, 2**31 - 1)
+    if not callable(encode):
+        raise OptionError(f"encode={shown(encode)}: give a function of observations that returns codes.")
     if ground_truth.num_factors < 2:
         raise OptionError(
             f"The ground truth has {ground_truth.num_factors} factor; with fewer than 2 there is nothing to tell apart."
         )
-    if not isinstance(random_state, RandomState | Generator):
-        raise OptionError(
-            f"random_state={random_state!r}: give a numpy.random.RandomState or a numpy.random.Generator, such as "
-            "numpy.random.RandomState(0)."
-        )
+    checked_chance(random_state)

@@ -8,8 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Num
 from numpy.random import Generator, RandomState
 
-from temporalpairs.errors import RunWarning
+from temporalpairs.checks import shown
+from temporalpairs.errors import OptionError, RunWarning
 from temporalpairs.loaders.ground_truth import Factors, GroundTruth, Observations
+
+_USED = ("factor_names", "factors_num_values", "num_factors", "sample_factors", "sample_observations_from_factors")
 
 
 class VaryingFactors(GroundTruth):
@@ -61,6 +64,8 @@ class VaryingFactors(GroundTruth):
 
 def leave_out_constant(truth: GroundTruth) -> GroundTruth:
     """Return a ground truth without the factors of a single value; a `RunWarning` names them."""
+    if not all(hasattr(truth, name) for name in _USED):
+        raise OptionError(f"ground_truth={shown(truth)}: give what the ground_truth() of a dataset returns.")
     varies = np.array(truth.factors_num_values) > 1
     if varies.all() or len(varies) != truth.num_factors:  # a color is one choice and three factors
         return truth

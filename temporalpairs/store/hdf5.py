@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from temporalpairs.errors import NotAStoreError, StoreCorruptError
+from temporalpairs.files import check_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +124,7 @@ def _reading(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        check_memory()
         raise StoreCorruptError(path, f"array {name!r} cannot be decoded ({error})") from error
 
 

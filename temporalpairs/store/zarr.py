@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from temporalpairs.errors import NotAStoreError, StoreCorruptError
-from temporalpairs.files import exists
+from temporalpairs.files import check_memory, exists
 from temporalpairs.parallel import cores
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def _reading(path: Path, name: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno not in _OF_THE_STORE:
             raise
+        check_memory()
         problem = f"array {name!r} cannot be decoded ({type(error).__name__}: {error})"
         raise StoreCorruptError(path, problem) from error
 
