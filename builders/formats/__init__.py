@@ -112,8 +112,8 @@ def open_annotations(
         try:
             there = exists(path)
         except OSError as error:
-            found = f"cannot be read ({error.strerror})"
-            raise RawDataError(path, found, "annotations", remedy="Check its permissions.") from error
+            problem = f"cannot be read ({error.strerror})"
+            raise RawDataError(path, problem, "annotations", remedy="Check its permissions.") from error
         if not there:
             raise RawDataError(path, "there is nothing here", "annotations", remedy="Check the path.")
     if reader is None:
