@@ -69,7 +69,7 @@ def train(
         out: new or empty folder of the run; `slowvae.runs` lists its files.
         options: options of the run; by default those of the paper.
         device: device to train on; ``"auto"`` takes a GPU if there is one.
-        network: network to train instead of the default one, in place; its ``z_dim`` is taken.
+        network: network to train instead of the default one, in place and in float32; its ``z_dim`` is taken.
         tensorboard: whether to write event files, where TensorBoard is installed.
         progress: whether to show a bar, on a terminal.
         **fields: single fields of `TrainOptions`, which replace those of ``options``.

@@ -18,7 +18,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     what it holds cannot be read, it is compiled anew in every process.
     """
     try:
-        compiled = njit(cache=True, nogil=True)(function)
+        compiled: Any = njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba: "cannot cache function …: no locator available"
         return njit(nogil=True)(function)
     compiled._cache._guard_against_spurious_io_errors = partial(suppress, OSError, EOFError, pickle.UnpicklingError)
