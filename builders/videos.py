@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+_MOST = 10**6  # frames from one that is kept to the next
+
 
 @dataclass(frozen=True, slots=True)
 class VideoDone(Generic[Result]):
@@ -99,7 +101,7 @@ def try_videos(
         OptionError: an argument does not fit.
         RawDataError: a video cannot be used, and ``on_error`` is ``"stop"``.
     """
-    whole("every", every, 1)
+    whole("every", every, 1, _MOST)
     skip = choice("on_error", on_error, ON_ERROR) == "skip"
     tasks = [(_work, (i, video, work, every, skip)) for i, video in enumerate(annotations.videos)]
     found: list[VideoDone[Any] | RawDataError] = []

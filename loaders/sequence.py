@@ -26,7 +26,7 @@ class Sequence:
         factors: one row a frame, as the dataset defines them.
         video: name of the source video.
         track: the object's id within its video.
-        crop: index of the crop of the image, from the left.
+        crop: index of the crop of the image, from the left or, where crops lie one below the other, from the top.
         first_frame: number of the first frame, as the source counts them.
         category: the object's category id.
         category_name: that category's name.

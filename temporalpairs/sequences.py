@@ -51,7 +51,7 @@ class Sequences:
         start: first row of each sequence; the last entry is the number of rows.
         video: index of the video in the build, or -1 where the source does not say.
         track: the object's id within its video, or -1.
-        crop: index of the crop of the image, from the left, or -1.
+        crop: index of the crop of the image, from the left or, where crops lie one below the other, the top, or -1.
         first_frame: the source's number of the first frame, or -1.
         category: the object's category id, or -1.
         objects: what the sequences are of, or None where that is not kept.

@@ -863,7 +863,7 @@ def test_kitti_360_has_its_own_classes_and_none_of_the_releases_quirks(tmp_path,
 def test_several_drives_and_other_annotations_beside_them(tmp_path):
     raw = kitti_360(tmp_path / "data_2d_semantics", drives=2)
     assert len(find_videos(raw)) == 2
-    with pytest.raises(OptionError, match=r"0005\.txt is not of KITTI-360, as other paths are"):
+    with pytest.raises(OptionError, match="name their classes differently"):
         find_videos(raw, text_file(tmp_path))
 
 
@@ -888,3 +888,26 @@ def test_text_files_named_after_their_videos_are_read_from_an_archive(tmp_path):
         write_text(tmp_path / "text" / f"{name}.txt", VIDEO)
     archive = shutil.make_archive(str(tmp_path / "text"), "zip", tmp_path / "text")
     assert [video.name for video in open_annotations(archive).videos] == ["KITTI-0002", "b1c66a42-6f7d68ca", "scene"]
+
+
+def test_robmots_has_the_classes_of_coco_and_ignore_regions_from_100_on(tmp_path):
+    person, dog, region = (box((1, *place)) == 1 for place in ((0, 40, 30, 50), (5, 0, 20, 9), (0, 60, 10, 80)))
+    masks = ((1, 1, person), (2, 17, dog), (3, 100, region), (3, 100, dog), (4, 101, region))
+    rows = [line(t, track, mask, category).split() for t in range(3) for track, category, mask in masks]
+    text = "".join(" ".join([*row[:3], "0.97", *row[3:]]) + "\n" for row in rows)
+    folder = tmp_path / "kitti_mots"
+    folder.mkdir()
+    for name, content in (
+        ("0002.txt", text), ("0003.txt", ""), ("clsmap.txt", "1 3"), ("seqmap.txt", "0002 3 40 90\n0003 3 40 90\n")
+    ):  # fmt: skip
+        (folder / name).write_text(content)
+    opened = open_annotations(folder)
+    assert [video.name for video in opened.videos] == ["0002", "0003"]
+    assert kept(opened.videos[0].read()).keys() == {1, 2, 3, 4}
+    assert (opened.categories[1], opened.categories[17], opened.categories[80]) == ("person", "dog", "toothbrush")
+    assert (opened.categories[101], opened.categories[100]) == ("ignore person", "ignore")
+    assert (opened.release_of, opened.left_out, opened.not_objects >= {100, 101, 180}) == ("", set(), True)
+    store = read_store(build_kitti_masks(tmp_path / "a.zarr", opened, progress=False))
+    assert set(store.sequences.category.tolist()) == {1, 17}
+    with pytest.raises(OptionError, match="name their classes differently"):
+        find_videos(folder, text_file(tmp_path))

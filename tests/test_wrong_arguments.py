@@ -60,6 +60,7 @@ CALLS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "from_string": (temporalpairs.RunLengths.from_string, WRONG),
     "concatenate": (temporalpairs.Sequences.concatenate, WRONG),
     "open_annotations": (builders.open_annotations, WRONG),
+    "inspect_annotations": (builders.inspect_annotations, WRONG),
     "build_kitti_masks": (builders.build_kitti_masks, WRONG),
     "build_natural_sprites": (builders.build_natural_sprites, WRONG),
     "load_kitti_masks": (kittimasks.load_kitti_masks, WRONG),
@@ -138,7 +139,17 @@ ELSEWHERE = {  # tried in tests of their own, or classes that functions return a
     *("train", "train_seeds", "resume", "evaluate"),
     *("Annotations", "MaskTrack", "SourceFile", "VideoTracks", "RunLengths", "Sequences", "Store"),
     *("ArrayDataset", "ArraySample", "Sample", "Sequence", "SequenceView", "WindowOrigin", "WindowSource"),
-    *("WindowTable", "Windows", "Transitions", "Evaluation", "Objective", "Run", "Fit", "TransitionStatistics"),
+    *(
+        "WindowTable",
+        "Windows",
+        "Transitions",
+        "Evaluation",
+        "Inspection",
+        "Objective",
+        "Run",
+        "Fit",
+        "TransitionStatistics",
+    ),
 }
 
 
@@ -182,6 +193,7 @@ def right(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Right]:
         "from_string": {"text": "04", "height": 2, "width": 2},
         "concatenate": {"parts": [sequences, sequences]},
         "open_annotations": {"paths": SAMPLE_FOLDER},
+        "inspect_annotations": {"paths": SAMPLE_FOLDER},
         "build_kitti_masks": {"out": folder / "masks built.h5", **building},
         "build_natural_sprites": {"out": folder / "sprites built.h5", **building},
         "load_kitti_masks": {"source": stores.masks, "root": folder / "root", "download": False},

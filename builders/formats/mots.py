@@ -1,10 +1,14 @@
 """MOTS annotations as text or as instance PNGs: KITTI MOTS, MOTSChallenge, and tools that write the same.
 
 An id is class · 1000 + instance; class 1 is car, 2 pedestrian, 10 ignore region
-(https://www.vision.rwth-aachen.de/page/mots, section "Annotation Format"). Variants that are read too: exports of CVAT
-and Datumaro, whose ``labels.txt`` names class 1 in its first line, class 2 in its second; RobMOTS, with a score behind
-the class; MOTSynth, with several lines of a crowd in a frame; KITTI-360 (https://www.cvlibs.net/datasets/kitti-360),
-with the classes of Cityscapes, ten digits in the name of a frame, and instance 0 for what has no instances.
+(https://www.vision.rwth-aachen.de/page/mots, section "Annotation Format"). Variants that are read too:
+
+- exports of CVAT and Datumaro, whose ``labels.txt`` names class 1 in its first line, class 2 in its second;
+- RobMOTS (https://github.com/JonathonLuiten/TrackEval, docs/RobMOTS-Official): a score behind the class, classes
+  of COCO, ids that do not tell theirs, and ignore regions from class 100 on;
+- MOTSynth, with several lines of a crowd in a frame;
+- KITTI-360 (https://www.cvlibs.net/datasets/kitti-360): the classes of Cityscapes, ten digits in the name of a frame,
+  and instance 0 for what has no instances.
 """
 
 from __future__ import annotations
@@ -77,6 +81,21 @@ _KITTI_360 = dict(
         )
     )
 )  # fmt: skip
+_COCO = (  # COCO's classes without the numbers that it does not use, as in detectron2; RobMOTS counts them from 1
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
+    "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard",
+    "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
+    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli",
+    "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet",
+    "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator",
+    "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+_COCO_IGNORE = 100  # an ignore region for all classes; 100 + class for one
+_ROBMOTS = dict(enumerate(_COCO, 1)) | {
+    _COCO_IGNORE + number: f"ignore {name}".rstrip() for number, name in enumerate(("", *_COCO))
+}
+_MAPS = ("clsmap.txt", "seqmap.txt")  # of RobMOTS: which classes and sequences count
 _KITTI_360_LICENSE = "that of the annotations; KITTI-360: CC BY-NC-SA 3.0"
 _KITTI_360_CITATION = """\
 @article{liao2022kitti360,
@@ -182,7 +201,7 @@ class TextVideo:
         refuse(odd, "an image of {height} × {width} pixels", f"1 to {MAX_PIXELS:,} pixels in an image")
         order = np.lexsort((frame, track))
         same_track = np.diff(track[order]) == 0
-        twice = same_track & (np.diff(frame[order]) == 0) & (category[order[1:]] != _IGNORE)
+        twice = same_track & (np.diff(frame[order]) == 0) & ~_is_region(category[order[1:]])
         refuse(order[1:][twice], "id {track} a second time in frame {frame}", "one mask of an id in a frame")
         changed = order[1:][same_track & (np.diff(category[order]) != 0)]
         refuse(changed, "id {track} with class {category}", "the class that its earlier frames have")
@@ -257,15 +276,16 @@ def open(paths: list[Path]) -> Annotations:  # noqa: A001 - the name that every 
         groups.append(videos)
         labels |= _class_names(videos, path)
     joined: tuple[MotsVideo, ...] = join_videos(paths, groups)
-    if any(isinstance(video, PngVideo) and video.is_kitti_360 for video in joined):
-        other = next((v for v in joined if not (isinstance(v, PngVideo) and v.is_kitti_360)), None)
-        if other is not None:
-            raise OptionError(f"{other.path} is not of KITTI-360, as other paths are. Build one store of each.")
-        return Annotations(joined, _KITTI_360, _KITTI_360_LICENSE, _KITTI_360_CITATION)
+    labels = labels or {(): paths[0]}
     if len(labels) > 1:
         first, second, *_ = labels.values()
         raise OptionError(f"{first} and {second} name their classes differently. Build one store of each.")
     class_names = next(iter(labels))
+    if class_names == tuple(_KITTI_360.values()):
+        return Annotations(joined, _KITTI_360, _KITTI_360_LICENSE, _KITTI_360_CITATION)
+    if class_names == _COCO:
+        ignored = frozenset(number for number in _ROBMOTS if number >= _COCO_IGNORE)
+        return Annotations(joined, _ROBMOTS, "that of the annotations", not_objects=ignored)
     if not class_names:
         ignored, cars = frozenset({_IGNORE}), frozenset({_CAR})
         return Annotations(joined, dict(_CATEGORIES), LICENSE, CITATION, ignored, cars, release_of="kitti-masks")
@@ -317,6 +337,8 @@ def _search_folder(path: Path) -> tuple[list[MotsVideo], list[Path]]:
     videos: dict[str, MotsVideo] = {}
     left_out = []
     for entry in entries(path):
+        if entry.name.lower() in _MAPS:
+            continue
         video = _video(entry, path.parent)
         if video is None and entry.name.lower() in _COMPANIONS:
             continue
@@ -385,9 +407,10 @@ def _read_seqinfo(folder: Path) -> tuple[tuple[int, int, int] | None, float | No
 
 
 def _class_names(videos: list[MotsVideo], top: Path) -> dict[tuple[str, ...], Path]:
-    """Read the names of the classes from 1 on that a ``labels.txt`` states, and name a video that they are of.
+    """Return the names of the classes, KITTI-360's, RobMOTS's, or those of a ``labels.txt``, each with a video of it.
 
-    It lies among the images, beside the video, or above it in a folder that the user gave.
+    A ``labels.txt`` lies among the images, beside the video, or above it in a folder that the user gave. Videos without
+    any annotation have no classes.
     """
     stated: dict[Path, tuple[str, ...]] = {}  # a folder of many videos is looked through once
 
@@ -398,13 +421,31 @@ def _class_names(videos: list[MotsVideo], top: Path) -> dict[tuple[str, ...], Pa
             stated[folder] = tuple(line.strip() for line in text.splitlines() if line.strip())
         return stated[folder]
 
-    found: dict[tuple[str, ...], Path] = {}
-    for video in videos:
+    def names_of(video: MotsVideo) -> tuple[str, ...]:
+        if isinstance(video, PngVideo) and video.is_kitti_360:
+            return tuple(_KITTI_360.values())
+        if isinstance(video, TextVideo) and _is_robmots(video.path):
+            return _COCO
         beside, *above = video.path.parents
         among = [video.path] if isinstance(video, PngVideo) else []
         folders = [*among, beside, *(folder for folder in above if folder.is_relative_to(top))]
-        found[next(filter(None, map(names_in, folders)), ())] = video.path
-    return found
+        return next(filter(None, map(names_in, folders)), ())
+
+    return {names_of(video): video.path for video in videos if not _is_empty(video)}
+
+
+def _is_empty(video: MotsVideo) -> bool:
+    head = read_head(video.path) if isinstance(video, TextVideo) else None
+    return head is not None and not head.strip()
+
+
+def _is_robmots(text: Path) -> bool:
+    """Tell whether a text has scores, and ids that do not begin with their class, as ids of MOTS do."""
+    fields = (read_head(text) or b"").removeprefix(codecs.BOM_UTF8).lstrip().split(b"\n")[0].split()
+    if len(fields) != 7 or not (fields[1].isdigit() and fields[2].isdigit()):
+        return False
+    track, category = int(fields[1][:_DIGITS]), int(fields[2][:_DIGITS])
+    return track != _IGNORE_ID and track // _INSTANCES_PER_CLASS != category
 
 
 def _text_name(path: Path) -> str | None:
@@ -422,11 +463,17 @@ def _is_other_image(path: Path) -> bool:
     return head.startswith(b"\x89PNG\r\n\x1a\n") and head[24:26] != b"\x10\0"  # 16 bits, grayscale
 
 
+def _is_region(category: np.ndarray) -> np.ndarray:
+    """Tell which classes are ignore regions, of which a frame may have several lines."""
+    regions: np.ndarray = (category == _IGNORE) | (category >= _COCO_IGNORE)
+    return regions
+
+
 def _join_regions(
     numbers: np.ndarray, counts: np.ndarray, offsets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Join the ignore regions of a frame that have one id to one mask, their union."""
-    rows = np.flatnonzero(numbers[:, 2] == _IGNORE)
+    rows = np.flatnonzero(_is_region(numbers[:, 2]))
     _, group = np.unique(numbers[rows, :2], axis=0, return_inverse=True)
     group = group.ravel()  # NumPy 2.0 gives it a second axis
     if not np.any(np.bincount(group) > 1):
