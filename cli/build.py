@@ -21,6 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     how = (
         Option("reader", f"name of the raw format: {', '.join(READERS)} (default: detected automatically)"),
+        Option("min_score", "of predictions, leave out objects with a lower score (default: 0.5)", float),
         Option("every", "keep every n-th annotated frame (default: 1)", int),
         Option(
             "on_error",
@@ -51,16 +52,21 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build, say what came of it, and return the exit status."""
+    from temporalpairs.builders.formats import open_annotations
     from temporalpairs.cli.info import describe
     from temporalpairs.store import read_attributes
 
-    entry = DATASETS[options.dataset]
+    entry, annotations, how = DATASETS[options.dataset], options.annotations, given(options, options.how)
+    min_score = how.pop("min_score", None)
+    if min_score is not None:
+        stop = how.get("on_error", "stop")
+        annotations = open_annotations(annotations, how.pop("reader", None), on_error=stop, min_score=min_score)
     path = entry.resolve("build")(
         check_new_store(options.out),
-        options.annotations,
+        annotations,
         format=options.format,
         progress=not options.quiet,
-        **given(options, options.how),
+        **how,
         **given(options, entry.build_options),
     )
     print(describe(path))

@@ -16,6 +16,7 @@ from pycocotools import mask as coco
 from raw import ABSENT, SHARED, assert_same_tracks, encode
 
 from temporalpairs.builders import build_kitti_masks, build_natural_sprites, open_annotations
+from temporalpairs.cli.main import main
 from temporalpairs.errors import DatasetWarning, OptionError, RawDataError
 from temporalpairs.store import read_store
 from temporalpairs.tracks import MaskTrack, VideoTracks
@@ -203,6 +204,13 @@ def test_predictions_are_taken_by_their_score(tmp_path: Path) -> None:
         open_annotations(path, min_score=0.95)
     with pytest.raises(OptionError, match="annotations of the format sav have no scores"):
         open_annotations(write(tmp_path / "garden.json", sav()), min_score=0.5)
+
+
+def test_the_command_line_takes_a_score(tmp_path: Path) -> None:
+    path, out = write(tmp_path / "results.json", results()), tmp_path / "sprites.h5"
+    words = ["build", "natural-sprites", "--annotations", str(path), "--min-score", "0.7", "--out", str(out)]
+    assert main([*words, "--quiet"]) == 0
+    assert set(read_store(out).sequences.track.tolist()) == {0}
 
 
 @pytest.mark.parametrize("form", FORMATS)
