@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     how = (
         Option("reader", f"name of the raw format: {', '.join(READERS)} (default: detected automatically)"),
-        Option("min_score", "of predictions, leave out objects with a lower score (default: 0.5)", float),
+        Option("min_score", "lowest score of a predicted object that is kept (default: 0.5)", float),
         Option("every", "keep every n-th annotated frame (default: 1)", int),
         Option(
             "on_error",
