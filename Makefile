@@ -54,7 +54,7 @@ format: $(READY)  ## format the code
 types: $(READY)  ## check types, strictly, and the layers of docs/architecture.md, under the installed names
 	rm -rf $(TYPES) && mkdir -p $(TYPES)
 	cp -Rp temporalpairs kittimasks natsprites slowvae $(TYPES)
-	cp -Rp builders loaders report cli $(TYPES)/temporalpairs
+	cp -Rp builders loaders factorial report cli $(TYPES)/temporalpairs
 	cd $(TYPES) && ../bin/mypy --config-file $(CURDIR)/pyproject.toml -p temporalpairs -p kittimasks -p natsprites -p slowvae
 	cd $(TYPES) && PYTHONPATH=. ../bin/lint-imports --no-logo $(CURDIR)/pyproject.toml
 
