@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from temporalpairs.compiled import kernel
-
-LEVELS = (np.arange(256) / 255).astype(np.float32)  # byte / 255 in float32, as the reference divides
+from temporalpairs.loaders.kernels import LEVELS
 
 
 @kernel

@@ -184,7 +184,7 @@ class _Images(WindowSource):
 
     def unpack(self, packed: Tensor, dtype: torch.dtype) -> Tensor:
         """Turn bytes [n, window, channels drawn, height, width] into frames in [0, 1], wherever they lie."""
-        from natsprites.rendering.device import to_frames
+        from temporalpairs.loaders.masks_on_device import to_frames
 
         return to_frames(packed, self.frame_shape[0], dtype)
 
