@@ -11,7 +11,7 @@ from temporalpairs.datasets import DATASETS, Option
 if TYPE_CHECKING:
     import argparse
 
-HELP = "build a store from raw annotations"
+HELP = "build a store from raw annotations or published files"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -23,22 +23,25 @@ def add(parser: argparse.ArgumentParser) -> None:
         Option("jobs", "number of threads (default: the number of cores)", int),
     )
     parser.description = (
-        "Build a store from raw annotations of tracked masks. The defaults reproduce the released dataset where the "
-        "annotations are in the format that it was made of."
+        "Build a store from raw annotations of tracked masks, or from the published files of a dataset. The defaults "
+        "reproduce the released dataset where the annotations are in the format that it was made of."
     )
     for command, entry in add_datasets(parser, "build", "build a store of {}"):
+        told = "raw annotations" if entry.build_from == "annotations" else "the published files"
         command.add_argument(
-            "--annotations",
+            f"--{entry.build_from}",
+            dest="raw",
             type=Path,
             action="append",
             required=True,
             metavar="PATH",
-            help="file or folder of raw annotations; may be given several times",
+            help=f"file or folder of {told}; may be given several times",
         )
         add_new_store(command)
-        add_options(command, how)
-        add_options(command.add_argument_group(f"options of {entry.title}"), entry.build_options)
-        command.set_defaults(how=how)
+        command.set_defaults(how=how if entry.build_from == "annotations" else ())
+        add_options(command, command.get_default("how"))
+        if entry.build_options:
+            add_options(command.add_argument_group(f"options of {entry.title}"), entry.build_options)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -48,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     entry = DATASETS[options.dataset]
     path = entry.resolve("build")(
         check_new_store(options.out),
-        options.annotations,
+        options.raw,
         format=options.format,
         progress=not options.quiet,
         **given(options, options.how),

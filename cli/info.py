@@ -42,19 +42,23 @@ def describe(path: Path) -> str:
 
 
 def _facts(attributes: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    counts, videos = attributes["counts"], attributes.get("videos")
+    counts, videos, sizes = attributes["counts"], attributes.get("videos"), attributes.get("factor_sizes")
     builder = attributes.get("builder") or {}
     names = attributes.get("factor_names") or []
     units = attributes.get("factor_units") or [""] * len(names)
     shape = attributes.get("image_shape")
     yield "note", attributes.get("notes") or ""
-    yield "holds", f"{counts['sequences']:,} sequences, {counts['frames']:,} frames, {counts['pairs']:,} pairs"
-    yield (
-        "from",
-        f"{counts['tracks']:,} tracks in {counts['videos']} of {len(videos)} videos"
-        if videos
-        else "videos that are not known",
-    )
+    if sizes:
+        yield "holds", f"{counts['frames']:,} images, one for each combination of the factors"
+        units = [str(size) for size in sizes]
+    else:
+        yield "holds", f"{counts['sequences']:,} sequences, {counts['frames']:,} frames, {counts['pairs']:,} pairs"
+        yield (
+            "from",
+            f"{counts['tracks']:,} tracks in {counts['videos']} of {len(videos)} videos"
+            if videos
+            else "videos that are not known",
+        )
     yield "factors", ", ".join(f"{name} [{unit}]" if unit else name for name, unit in zip(names, units, strict=False))
     yield "images", " x ".join(map(str, shape)) + " pixels" if shape else "of any size, measured whole"
     yield "categories", ", ".join((attributes.get("categories") or {}).values())

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,7 +20,9 @@ from temporalpairs.errors import RawDataError
 from temporalpairs.factorial.grids import Factor, GridDataset
 from temporalpairs.factorial.reading import SIDE, RawGrid, flat_images, reading, source_of, telling
 from temporalpairs.factorial.sample import Scene
-from temporalpairs.tracks import SourceFile
+
+if TYPE_CHECKING:
+    from temporalpairs.tracks import SourceFile
 
 ARCHIVE = "nips2015-analogy-data.tar.gz"
 _AZIMUTHS, _ELEVATIONS, _RAW_SIDE = 24, 4, 128
@@ -104,7 +107,7 @@ def read_mesh(path: Path, data: bytes, place: str = "") -> UInt8[np.ndarray, "el
 
 
 def _scene(elevation: float, azimuth: float, car: int) -> Scene:
-    return Scene(car % 4, radius=0.3, turn=azimuth, squeeze=0.4 + 0.6 * elevation, hue=0.17 * car % 1)
+    return Scene(1 + 2 * (car % 3), radius=0.3, turn=azimuth, squeeze=0.4 + 0.6 * elevation, hue=0.17 * car % 1)
 
 
 CARS3D = GridDataset(

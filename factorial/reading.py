@@ -9,16 +9,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int64, Num, UInt8
 
 from temporalpairs.checks import shown
 from temporalpairs.errors import OptionError, RawDataError, TemporalPairsError
-from temporalpairs.tracks import SourceFile
 
 SIDE = 64  # rows and columns of every image (reference script)
+if TYPE_CHECKING:
+    from temporalpairs.tracks import SourceFile
+
 _ROWS = 1024  # images read at once
 
 Blocks = Iterator[UInt8[np.ndarray, "images bytes"]]
@@ -74,6 +76,8 @@ def one_file(paths: list[Path], name: str) -> Path:
 
 def source_of(path: Path) -> SourceFile:
     """Describe a raw file for the store."""
+    from temporalpairs.tracks import SourceFile  # numba, which a machine that only feeds a GPU can do without
+
     with telling(path), path.open("rb") as file:
         return SourceFile(path.name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 

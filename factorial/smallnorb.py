@@ -113,7 +113,9 @@ def _shrunk(images: UInt8[np.ndarray, "n 96 96"]) -> UInt8[np.ndarray, "n bytes"
 
 def _scene(category: int, instance: int, elevation: float, azimuth: float, lighting: float) -> Scene:
     light = 0.4 + 0.6 * lighting
-    return Scene(category, radius=0.2 + 0.04 * instance, turn=azimuth, squeeze=0.5 + 0.5 * elevation, light=light)
+    return Scene(
+        1 + 2 * category, radius=0.2 + 0.04 * instance, turn=azimuth, squeeze=0.5 + 0.5 * elevation, light=light
+    )
 
 
 def _published(name: str, dat: str, cat: str, info: str) -> tuple[PublishedFile, ...]:

@@ -1,4 +1,4 @@
-"""The compiled loops that turn packed masks and bytes into floats: single-threaded, without the GIL, cached on disk."""
+"""The compiled loop that turns packed masks into floats: single-threaded, releases the GIL, cached on disk."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ BLOCK = 64  # masks gathered at once: 32 KiB, which the first-level cache holds
 BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(
     np.float32
 )  # of each byte, first bit first
-
-LEVELS = (np.arange(256) / 255).astype(np.float32)  # byte / 255 in float32, as the reference divides
 
 
 @kernel
@@ -43,17 +41,3 @@ def unpack_floats(packed: Any, factors: Any, rows: Any, out: Any, out_factors: A
                 value = block[i, byte]
                 for bit in range(8):
                     out[start + i, byte, bit] = BITS[value, bit]
-
-
-@kernel
-def gather_levels(images: Any, rows: Any, out: Any) -> None:
-    """Gather rows of bytes, writing each byte as a float in [0, 1].
-
-    Args:
-        images: uint8 [N, bytes].
-        rows: int32 [n], which to take.
-        out: float32 [n, bytes], filled.
-    """
-    for i in range(rows.size):
-        for byte in range(images.shape[1]):
-            out[i, byte] = LEVELS[images[rows[i], byte]]

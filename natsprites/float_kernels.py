@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from temporalpairs.compiled import kernel
-from temporalpairs.loaders.kernels import LEVELS
+
+LEVELS = (np.arange(256) / 255).astype(np.float32)  # byte / 255 in float32, as the reference divides
 
 
 @kernel

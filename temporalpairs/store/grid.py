@@ -60,18 +60,13 @@ class MappedImages:
     def __reduce__(self) -> tuple[Any, ...]:
         return MappedImages, (self._path, self.shape)
 
-    def before_reading(self, count: int) -> UInt8[np.ndarray, "images bytes"]:
-        """Return all images, of which the caller reads so many now; pages of earlier ones are given back in time."""
-        self._read += count
-        if self._read > _HELD:
-            self._read = count
-            if hasattr(self._mapping, "madvise"):  # not on Windows
-                self._mapping.madvise(mmap.MADV_DONTNEED)
-        return self._rows
-
     def take(self, rows: Int[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape bytes"]:
         """Copy some images."""
-        taken: UInt8[np.ndarray, "*shape bytes"] = self.before_reading(rows.size)[rows]
+        self._read += rows.size
+        if self._read > _HELD and hasattr(self._mapping, "madvise"):  # Windows has none
+            self._read = rows.size
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+        taken: UInt8[np.ndarray, "*shape bytes"] = self._rows[rows]
         return taken
 
 
