@@ -102,7 +102,7 @@ def read_mesh(path: Path, data: bytes, place: str = "") -> UInt8[np.ndarray, "el
     for elevation, azimuth in np.ndindex(_ELEVATIONS, _AZIMUTHS):
         picture = Image.fromarray(np.ascontiguousarray(images[..., azimuth, elevation]))
         picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        shrunk[elevation, azimuth] = picture
+        shrunk[elevation, azimuth] = np.asarray(picture)
     return flat_images(shrunk.reshape(-1, SIDE, SIDE, 3)).reshape(_ELEVATIONS, _AZIMUTHS, -1)
 
 

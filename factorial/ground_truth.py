@@ -35,7 +35,7 @@ class GridGroundTruth(GroundTruth):
     @property
     def factor_names(self) -> tuple[str, ...]:
         """Names of the factors."""
-        return tuple(self._names[j] for j in self._scored)
+        return tuple(name for j, name in enumerate(self._names) if j in self._scored)
 
     @property
     def factors_num_values(self) -> list[int]:

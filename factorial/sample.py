@@ -79,7 +79,8 @@ def draw(scene: Scene, channels: int) -> UInt8[np.ndarray, "channels 64 64"]:
     lower = scene.upper if scene.lower is None else scene.lower
     ground = np.where(_ROW[..., None] < 0.5, _color(scene.upper, 0.7, 0.0), _color(lower, 0.5, 0.0))
     image = np.where(inside[..., None], scene.light * _color(scene.hue, 1.0, 1.0), ground)
-    return np.moveaxis(np.rint(255 * image).astype(np.uint8), 2, 0)[:channels]
+    pixels: UInt8[np.ndarray, "64 64 channels"] = np.rint(255 * image).astype(np.uint8)
+    return np.moveaxis(pixels, 2, 0)[:channels]
 
 
 def _color(hue: float | None, value: float, gray: float) -> np.ndarray:

@@ -24,7 +24,11 @@ _TRAINING, _TESTING = "smallnorb-5x46789x9x18x6x2x96x96-training", "smallnorb-5x
 _RAW_SIDE = 96
 _PARTS = ("dat", "cat", "info")
 # Magic numbers of the publisher's binary matrices.
-_TYPES = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4"), 0x1E3D4C56: np.dtype("<i2")}
+_TYPES: dict[int, np.dtype[Any]] = {
+    0x1E3D4C55: np.dtype("u1"),
+    0x1E3D4C54: np.dtype("<i4"),
+    0x1E3D4C56: np.dtype("<i2"),
+}
 
 
 @contextmanager
@@ -100,7 +104,8 @@ def _open_matrix(path: Path) -> Iterator[tuple[tuple[int, ...], np.dtype[Any], R
                     raise EOFError(f"{len(data):,} bytes where {count * width:,} should follow")
                 if not left and file.read(1):
                     raise EOFError("there are more bytes than its shape says")
-                return np.frombuffer(data, dtype).reshape(-1, *shape[1:])
+                found: np.ndarray = np.frombuffer(data, dtype).reshape(-1, *shape[1:])
+                return found
 
         yield shape, dtype, rows
 

@@ -101,43 +101,41 @@ class Transition:
     def _move(self, values: Values, draw: Draw) -> Values:
         everyone, count, moved = np.arange(len(values)), len(self.sizes), values.copy()
         movable = self._movable(ordered=True)
-        rate: Float64[np.ndarray, "n"] | float
+        rates: Float64[np.ndarray, "n"] | None = None
         if self.rate == "random":
-            rate = RATES[0] + (RATES[1] - RATES[0]) * _uniform(draw(count, everyone))
-        else:
-            rate = self.rate
+            rates = RATES[0] + (RATES[1] - RATES[0]) * _uniform(draw(count, everyone))
         for j in movable:
-            moved[:, j] = self._near(j, values[:, j], rate, draw(j, everyone))
+            moved[:, j] = self._near(j, values[:, j], rates, draw(j, everyone))
         still = np.flatnonzero((moved == values).all(axis=1))
         chosen = np.array(movable)[below(draw(count + 1, still), len(movable))]
         for j in movable:
             some = still[chosen == j]
-            rates = rate if isinstance(rate, float) else rate[some]
-            moved[some, j] = self._near(j, values[some, j], rates, draw(count + 2, some), elsewhere=True)
+            again = None if rates is None else rates[some]
+            moved[some, j] = self._near(j, values[some, j], again, draw(count + 2, some), elsewhere=True)
         return moved
 
     def _near(
         self,
         factor: int,
         present: Int64[np.ndarray, "n"],
-        rate: Float64[np.ndarray, "n"] | float,
+        rates: Float64[np.ndarray, "n"] | None,
         word: UInt64[np.ndarray, "n"],
         *,
         elsewhere: bool = False,
     ) -> Int64[np.ndarray, "n"]:
         """Draw values near the present ones, from 0 … size − 1; ``elsewhere`` leaves out the present ones."""
         size, power = self.sizes[factor], 2 if self.law == "gaussian" else 1
-        decay = rate / (power * math.log(size))  # of a normal distribution: (d / 2 scale)² = d² / 2 (√2 scale)²
-        table = None
-        if isinstance(decay, float):  # one rate for all: a row for each present value
-            table = running_weights(np.arange(size), size, np.full(size, decay), power, elsewhere=elsewhere)
+        decay = 1 / (power * math.log(size))  # of a normal distribution: (d / 2 scale)² = d² / 2 (√2 scale)²
+        if rates is None:  # one rate for all: a row for each present value
+            one = np.full(size, decay * float(self.rate))
+            table = running_weights(np.arange(size), size, one, power, elsewhere=elsewhere)
         drawn = np.empty(len(present), np.int64)
         for begin in range(0, len(present), _TOGETHER):
             part = slice(begin, begin + _TOGETHER)
-            if table is None:
-                sums = running_weights(present[part], size, decay[part], power, elsewhere=elsewhere)
-            else:
+            if rates is None:
                 sums = table[present[part]]
+            else:
+                sums = running_weights(present[part], size, decay * rates[part], power, elsewhere=elsewhere)
             drawn[part] = (sums <= (_uniform(word[part]) * sums[:, -1])[:, None]).sum(axis=1)
         return drawn
 

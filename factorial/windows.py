@@ -50,7 +50,8 @@ class GridChoice:
         object.__setattr__(self, "seed", checked_seed(self.seed))
         if self.holdout is None:
             return
-        if not isinstance(self.holdout, Mapping) or not self.holdout:
+        given: object = self.holdout  # whatever a user gives
+        if not isinstance(given, Mapping) or not given:
             raise OptionError(
                 f"holdout={shown(self.holdout)}: give the held-out values, such as {{'azimuth': [0, 1]}}."
             )
@@ -157,7 +158,8 @@ class GridWindows(WindowSource):
 
     def rows_of(self, values: Int64[np.ndarray, "n factors"]) -> Int64[np.ndarray, "n"]:
         """Return the rows of images with given factors."""
-        return np.ravel_multi_index(tuple(values.T), self.transition.sizes)
+        rows: Int64[np.ndarray, "n"] = np.ravel_multi_index(tuple(values.T), self.transition.sizes)
+        return rows
 
     def rows(self, plan: Int32[np.ndarray, "n window"]) -> Int64[np.ndarray, "n window"]:
         """Return the row in the store of each frame of planned windows."""

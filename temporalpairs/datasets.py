@@ -234,6 +234,12 @@ DATASETS: dict[str, DatasetEntry] = {
                 Option("area_filter", "share of transitions dropped for extreme areas (default: 0.1)", float),
                 Option("channels", "color channels of a frame (default: 3)", int, choices=(1, 3)),
                 Option("step", "frames between neighbors of a window (default: 1)", int),
+                Option(
+                    "transitions",
+                    "move as the masks do (natural, the default) or by a law",
+                    choices=("natural", "laplace", "uniform", "gaussian", "generalized-normal"),
+                ),
+                Option("shape", "exponent of generalized-normal: 1 is Laplace's law, 2 a normal one", float),
                 *_WINDOWS,
             ),
             build_options=(
