@@ -62,6 +62,7 @@ bench: $(READY)  ## measure against a plain reimplementation of the reference
 	$(BIN)/python benchmarks/kitti_masks.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt
 	$(BIN)/python benchmarks/pairs.py --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
 	$(BIN)/python benchmarks/natural_sprites.py --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
+	$(BIN)/python benchmarks/factorial.py --cars $(BENCH_DATA)/data/cars3d
 	$(BIN)/python benchmarks/training.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt \
 	  --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
 
