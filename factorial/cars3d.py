@@ -89,15 +89,15 @@ def read_mesh(path: Path, data: bytes, place: str = "") -> UInt8[np.ndarray, "el
     Raises:
         RawDataError: the bytes are something else.
     """
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     expected = f"MATLAB 5 with the array 'im', uint8 [128, 128, 3, {_AZIMUTHS}, {_ELEVATIONS}]"
     with reading(path, expected, place), warnings.catch_warnings(action="ignore"):  # about what is odd in other arrays
-        images = loadmat(io.BytesIO(data), variable_names=["im"]).get("im")
-    if images is None:
-        raise RawDataError(path, "there is no array 'im'", expected, place=place)
-    if images.shape != (_RAW_SIDE, _RAW_SIDE, 3, _AZIMUTHS, _ELEVATIONS) or images.dtype != np.uint8:
-        raise RawDataError(path, f"'im' is {images.dtype} {list(images.shape)}", expected, place=place)
+        held = {name: (kind, shape) for name, shape, kind in whosmat(io.BytesIO(data))}  # before memory is set aside
+        kind, shape = held.get("im", ("missing", ()))
+        if (kind, shape) != ("uint8", (_RAW_SIDE, _RAW_SIDE, 3, _AZIMUTHS, _ELEVATIONS)):
+            raise RawDataError(path, f"'im' is {kind} {list(shape)}", expected, place=place)
+        images = loadmat(io.BytesIO(data), variable_names=["im"])["im"]
     shrunk = np.empty((_ELEVATIONS, _AZIMUTHS, SIDE, SIDE, 3), np.uint8)
     for elevation, azimuth in np.ndindex(_ELEVATIONS, _AZIMUTHS):
         picture = Image.fromarray(np.ascontiguousarray(images[..., azimuth, elevation]))

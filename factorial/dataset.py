@@ -11,7 +11,6 @@ from temporalpairs.factorial.ground_truth import GridGroundTruth
 from temporalpairs.factorial.windows import GridChoice, GridWindows
 from temporalpairs.loaders.dataset import Transform, WindowDataset
 from temporalpairs.loaders.info import DatasetInfo
-from temporalpairs.loaders.source import Chosen
 
 if TYPE_CHECKING:
     from temporalpairs.store.grid import Grid
@@ -69,8 +68,8 @@ class FactorGrid(WindowDataset):
     def ground_truth(self) -> GridGroundTruth:
         """Return the adapter through which metrics draw images with factors that they set."""
         windows, source = self._windows, self.source
-        if isinstance(source, Chosen):  # a subset's
-            windows = replace(windows, first=windows.first[source.choose(np.arange(len(source)), 0)])
+        if source is not windows:  # a subset's
+            windows = replace(windows, first=source.plan(np.arange(len(source)), 0)[:, 0].astype(np.int64))
         return GridGroundTruth(windows, self.factor_names, self._scored)
 
     def __repr__(self) -> str:

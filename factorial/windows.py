@@ -60,8 +60,8 @@ class GridChoice:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them; the load functions take them as keyword arguments."""
-        held = None if self.holdout is None else {name: list(map(int, held)) for name, held in self.holdout.items()}
-        return {**asdict(self), "holdout": held}
+        held = {name: np.ravel(values).tolist() for name, values in (self.holdout or {}).items()}  # type: ignore[arg-type]
+        return {**asdict(self), "holdout": held or None}
 
 
 @dataclass(frozen=True, eq=False)
