@@ -1,4 +1,6 @@
-"""What SlowVAE and the β-VAE learn of Cars3D under LAP transitions on the CPU, beside an untrained network: all metrics.
+"""What SlowVAE and the β-VAE learn of Cars3D under LAP transitions on the CPU, beside an untrained network.
+
+All metrics are scored:
 
     python benchmarks/factorial_scores.py --cars ../shared/data/cars3d
 
