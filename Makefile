@@ -54,7 +54,7 @@ format: $(READY)  ## format the code
 types: $(READY)  ## check types, strictly, and the layers of docs/architecture.md, under the installed names
 	rm -rf $(TYPES) && mkdir -p $(TYPES)
 	cp -Rp temporalpairs kittimasks natsprites slowvae $(TYPES)
-	cp -Rp builders loaders report cli $(TYPES)/temporalpairs
+	cp -Rp builders loaders factorial report cli $(TYPES)/temporalpairs
 	cd $(TYPES) && ../bin/mypy --config-file $(CURDIR)/pyproject.toml -p temporalpairs -p kittimasks -p natsprites -p slowvae
 	cd $(TYPES) && PYTHONPATH=. ../bin/lint-imports --no-logo $(CURDIR)/pyproject.toml
 
@@ -63,6 +63,7 @@ bench: $(READY)  ## measure against a plain reimplementation of the reference
 	$(BIN)/python benchmarks/mask_folders.py --vos $(BENCH_DATA)/data/vos/osvos
 	$(BIN)/python benchmarks/pairs.py --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
 	$(BIN)/python benchmarks/natural_sprites.py --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
+	$(BIN)/python benchmarks/factorial.py --cars $(BENCH_DATA)/data/cars3d
 	$(BIN)/python benchmarks/training.py --mots $(BENCH_DATA)/data/kitti_mots/instances_txt \
 	  --youtube-vis $(BENCH_DATA)/data/youtube_vis/train.json
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
 EXIT_LEFT_OUT = 3
-HELP = "build a store from raw annotations"
+HELP = "build a store from raw annotations or published files"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -32,22 +32,27 @@ def add(parser: argparse.ArgumentParser) -> None:
         Option("jobs", "number of threads (default: the number of cores)", int),
     )
     parser.description = (
-        "Build a store from raw annotations of tracked masks. The defaults reproduce the released dataset where the "
-        "annotations are in the format that it was made of."
+        "Build a store from raw annotations of tracked masks, or from the published files of a dataset. The defaults "
+        "reproduce the released dataset where the annotations are in the format that it was made of."
     )
     for command, entry in add_datasets(parser, "build", "build a store of {}"):
+        told = "the published files"
+        if entry.build_from == "annotations":
+            told = "raw annotations, ZIP archives too, or - for standard input"
         command.add_argument(
-            "--annotations",
+            f"--{entry.build_from}",
+            dest="raw",
             type=Path,
             action="append",
             required=True,
             metavar="PATH",
-            help="file, folder or ZIP archive of raw annotations, or - for standard input; may be given several times",
+            help=f"file or folder of {told}; may be given several times",
         )
         add_new_store(command)
-        add_options(command, how)
-        add_options(command.add_argument_group(f"options of {entry.title}"), entry.build_options)
-        command.set_defaults(how=how)
+        command.set_defaults(how=how if entry.build_from == "annotations" else ())
+        add_options(command, command.get_default("how"))
+        if entry.build_options:
+            add_options(command.add_argument_group(f"options of {entry.title}"), entry.build_options)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,14 +61,14 @@ def run(options: argparse.Namespace) -> int:
     from temporalpairs.cli.info import describe
     from temporalpairs.store import read_attributes
 
-    entry, annotations, how = DATASETS[options.dataset], options.annotations, given(options, options.how)
+    entry, raw, how = DATASETS[options.dataset], options.raw, given(options, options.how)
     min_score = how.pop("min_score", None)
     if min_score is not None:
         stop = how.get("on_error", "stop")
-        annotations = open_annotations(annotations, how.pop("reader", None), on_error=stop, min_score=min_score)
+        raw = open_annotations(raw, how.pop("reader", None), on_error=stop, min_score=min_score)
     path = entry.resolve("build")(
         check_new_store(options.out),
-        annotations,
+        raw,
         format=options.format,
         progress=not options.quiet,
         **how,

@@ -49,9 +49,13 @@ def run(options: argparse.Namespace) -> None:
         out.mkdir(parents=True)  # what cannot be written shows before anything long begins
     except FileExistsError:
         raise StoreExistsError(out) from None
-    entries = [entry for entry in DATASETS.values() if entry.sample]
-    samples = [_show(entry, out) for entry in entries]
-    _repaint(entries, out)
+    with_sample = [entry for entry in DATASETS.values() if entry.sample]
+    tracked = [entry for entry in with_sample if entry.build_from == "annotations"]
+    samples = [_show(entry, out) for entry in tracked]
+    _repaint(tracked, out)
+    for entry in with_sample:
+        if entry.build_from == "raw":
+            _show_grid(entry, out)
     _train(samples[0], out / "slowvae", training.steps, training.log_every)
 
 
@@ -72,6 +76,22 @@ def _show(entry: DatasetEntry, out: Path) -> WindowDataset:
     _look(store, out / entry.name)
     print()
     return dataset
+
+
+def _show_grid(entry: DatasetEntry, out: Path) -> None:
+    """Draw the sample of a dataset with a full grid of factors, and its pairs under the paper's two laws."""
+    from temporalpairs.report import save_preview
+
+    print(entry.title)
+    store = out / f"{entry.name}.zarr"
+    entry.resolve("sample").build(store)
+    print(f"1. drew a synthetic sample: {store}")
+    for law in ("laplace", "uniform"):
+        dataset: WindowDataset = entry.resolve("load")(store, transitions=law)
+        if law == "laplace":
+            print("2. loaded it:", *repr(dataset).splitlines(), sep="\n   ")
+        print(f"3. drew {save_preview(dataset, out / f'{entry.name}-{law}.png')}")
+    print()
 
 
 def _build(entry: DatasetEntry, out: Path) -> Path:

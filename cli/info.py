@@ -43,19 +43,23 @@ def describe(path: Path) -> str:
 
 
 def _facts(attributes: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    counts, videos = attributes["counts"], attributes.get("videos")
+    counts, videos, sizes = attributes["counts"], attributes.get("videos"), attributes.get("factor_sizes")
     builder = attributes.get("builder") or {}
     names = attributes.get("factor_names") or []
     units = attributes.get("factor_units") or [""] * len(names)
     shape = attributes.get("image_shape")
     yield "note", attributes.get("notes") or ""
-    yield "holds", f"{counts['sequences']:,} sequences, {counts['frames']:,} frames, {counts['pairs']:,} pairs"
-    yield (
-        "from",
-        f"{counts['tracks']:,} tracks in {counts['videos']} of {len(videos)} videos"
-        if videos
-        else "videos that are not known",
-    )
+    if sizes:
+        yield "holds", f"{counts['frames']:,} images, one for each combination of the factors"
+        units = [str(size) for size in sizes]
+    else:
+        yield "holds", f"{counts['sequences']:,} sequences, {counts['frames']:,} frames, {counts['pairs']:,} pairs"
+        yield (
+            "from",
+            f"{counts['tracks']:,} tracks in {counts['videos']} of {len(videos)} videos"
+            if videos
+            else "videos that are not known",
+        )
     yield "neighbors", neighbors(attributes.get("frame_step") or [], attributes.get("frame_interval") or [])
     for left_out in attributes.get("videos_left_out") or []:
         yield "left out", f"{left_out['video']}: {left_out['reason']}"

@@ -162,9 +162,8 @@ def _train(options: argparse.Namespace, training: dict[str, Any], first: bool) -
 
 def _load(options: argparse.Namespace) -> WindowDataset:
     entry = find_dataset(options.dataset)
-    loading = given(options, (*_LOADING, *entry.options))
-    if "data_seed" in loading:
-        loading["seed"] = loading.pop("data_seed")
+    found = given(options, (*_LOADING, *entry.options))
+    loading = {name.removeprefix("data_"): value for name, value in found.items()}
     if "source" in loading:
         loading["source"] = source = loading["source"].removeprefix(f"{entry.name}:")
         if source not in ("release", "sample") and (held := entry_of(Path(source).expanduser())) != entry:

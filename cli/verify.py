@@ -22,15 +22,17 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read everything; damage is an error."""
-    from temporalpairs.store import read_store
+    from temporalpairs.store import is_grid, read_attributes, read_store
+    from temporalpairs.store.grid import check_grid
 
-    store = read_store(find_store(options.store))
-    manifest = store.attributes["manifest_sha256"]
-    arrays = {name: array["sha256"] for name, array in store.attributes["arrays"].items()}
+    store = find_store(options.store)
+    attributes = check_grid(store) if is_grid(read_attributes(store)) else read_store(store).attributes
+    manifest = attributes["manifest_sha256"]
+    arrays = {name: array["sha256"] for name, array in attributes["arrays"].items()}
     if options.json:
-        report = {"ok": True, "store": str(store.path), "manifest_sha256": manifest, "arrays": arrays}
+        report = {"ok": True, "store": str(store), "manifest_sha256": manifest, "arrays": arrays}
         print(json.dumps(report, indent=2))
         return
     for name, digest in arrays.items():
         print(f"  intact  {name:22} {digest}")
-    print(f"{store.path} is intact (manifest {manifest})")
+    print(f"{store} is intact (manifest {manifest})")

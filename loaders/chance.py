@@ -19,6 +19,7 @@ START = 5  # of the window that a sequence shows
 NEGATIVE = 6  # windows beside the one of a sample
 TRANSFORM = 7  # seeds for transforms of samples
 BATCH = 8  # seeds for transforms of batches
+TRANSITION = 9  # from one frame of a window to the next, where a law moves the factors
 
 _WORDS = 4  # that one counter gives
 _HALF = np.uint64(32)

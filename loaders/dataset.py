@@ -226,7 +226,7 @@ class WindowDataset(Dataset[Sample]):
         self._arrays = ArrayDataset(source, SharedEpoch())
         with suppress(ImportError):  # numba, which a machine that only feeds a GPU can do without
             # What reading needs is loaded here, once, and not in every worker that is forked: half a second (measured).
-            self._arrays.read([0])
+            source.read(source.plan(np.zeros(1, np.int64), 0))
 
     def __len__(self) -> int:
         return len(self._arrays)

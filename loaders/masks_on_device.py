@@ -1,4 +1,4 @@
-"""Masks that lie on a device bit-packed and are unpacked there."""
+"""Masks that lie on a device bit-packed and are unpacked there, and bytes that become frames there."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from temporalpairs.sequences import SIDE
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
+
+_WHITE = 255
 
 
 class MasksOnDevice:
@@ -49,3 +51,11 @@ def unpack_masks(packed: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)
     bits = (packed.unsqueeze(-1) >> shifts) & 1
     return bits.to(dtype).view(*packed.shape[:-1], 1, SIDE, SIDE)
+
+
+def to_frames(pixels: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
+    """Turn bytes [n, window, stored, height, width] into frames in [0, 1], repeating one channel into several."""
+    # A tensor and not a number, by which CUDA would multiply with the reciprocal.
+    white = torch.full((), float(_WHITE), dtype=torch.float32, device=pixels.device)
+    frames = (pixels.float() / white).to(dtype)
+    return frames if frames.shape[2] == channels else frames.expand(-1, -1, channels, -1, -1).contiguous()

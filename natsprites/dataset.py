@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from natsprites.motion import MotionLaw
     from natsprites.rendering.options import SpriteOptions
     from temporalpairs.loaders.arrays import Indices
     from temporalpairs.loaders.splits import Split
@@ -61,6 +62,8 @@ class NaturalSprites(WindowDataset):
         negatives: further windows of a sample, drawn among all others.
         transform: applied to the frames of each window.
         sprites: how sprites look, as `SpriteOptions` or what their ``to_json`` gives; by default as in the reference.
+        transitions: law by which sprites move instead of as the masks do.
+        shape: exponent of the law ``"generalized-normal"``.
 
     Raises:
         WrongStoreError: the store holds another dataset, or one whose masks were not shrunk.
@@ -84,6 +87,8 @@ class NaturalSprites(WindowDataset):
         negatives: int = 0,
         transform: Transform | None = None,
         sprites: SpriteOptions | Mapping[str, Any] | None = None,
+        transitions: MotionLaw = "natural",
+        shape: float | None = None,
     ) -> None:
         self.choice = SpriteChoice(
             split=split,
@@ -98,6 +103,8 @@ class NaturalSprites(WindowDataset):
             sprites=sprites,  # type: ignore[arg-type]  # SpriteChoice reads a mapping
             stride=stride,
             negatives=negatives,
+            transitions=transitions,
+            shape=shape,
         )
         found = choose_sprites(store, self.choice)
         self.transitions = found.transitions
@@ -161,6 +168,8 @@ class NaturalSprites(WindowDataset):
         parts = ["one window a sequence"] if choice.one_per_sequence else []
         if isinstance(self._drawn, SpriteWindows):
             parts += [f"angle of {self.sprites.angles}", f"shape of {{{', '.join(self.sprites.shapes)}}}"]
+        if choice.transitions != "natural":
+            parts.append(f"{choice.transitions} steps" + (f" of shape {choice.shape:g}" if choice.shape else ""))
         if choice.negatives:
             parts.append(f"{choice.negatives} other window(s) beside it")
         if not parts:

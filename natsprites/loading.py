@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from natsprites.dataset import NaturalSprites
+    from natsprites.motion import MotionLaw
     from natsprites.rendering.options import SpriteOptions
     from temporalpairs.loaders.arrays import ArrayDataset
     from temporalpairs.loaders.dataset import Transform
@@ -57,6 +58,8 @@ def load_natural_sprites(
     download: bool = True,
     transform: Transform | None = None,
     sprites: SpriteOptions | Mapping[str, Any] | None = None,
+    transitions: MotionLaw = "natural",
+    shape: float | None = None,
 ) -> NaturalSprites:
     """Load Natural Sprites as a PyTorch dataset; the first call downloads and converts the mask statistics.
 
@@ -86,6 +89,11 @@ def load_natural_sprites(
             ``transform(frames, generator)``, gets a generator seeded by (seed, epoch, index).
         sprites: shapes, angles, colors and size of the sprites, as `SpriteOptions` or the mapping that their
             ``to_json()`` gives; by default as in the reference.
+        transitions: ``"natural"``, sprites move as the masks do; or the law by which x, y, scale and angle move from
+            the first frame on: ``"laplace"``, ``"uniform"``, ``"gaussian"`` or ``"generalized-normal"``, each with the
+            masks' standard deviations.
+        shape: exponent of ``"generalized-normal"``: 2 is a normal distribution, 1 Laplace's, below that it is sparser;
+            the paper reports 0.44 to 0.55 for real masks.
 
     Returns:
         A map-style dataset of (frames float32 [window, channels, 64, 64] in [0, 1], factors float32 [window, 5] = x, y
@@ -125,6 +133,8 @@ def load_natural_sprites(
         negatives=negatives,
         transform=transform,
         sprites=sprites,
+        transitions=transitions,
+        shape=shape,
     )
 
 
@@ -145,6 +155,8 @@ def load_sprite_arrays(
     negatives: int = 0,
     download: bool = True,
     sprites: SpriteOptions | Mapping[str, Any] | None = None,
+    transitions: MotionLaw = "natural",
+    shape: float | None = None,
 ) -> ArrayDataset:
     """Load Natural Sprites as NumPy arrays, without importing PyTorch.
 
@@ -175,6 +187,8 @@ def load_sprite_arrays(
         one_per_sequence=one_per_sequence,
         negatives=negatives,
         sprites=sprites,  # type: ignore[arg-type]  # SpriteChoice reads a mapping
+        transitions=transitions,
+        shape=shape,
     )
     return ArrayDataset(choose_sprites(_open(source, root, download=download), choice).source)
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8, UInt64
 
 from natsprites.card import FACTS
+from natsprites.motion import MOVED, Motion, MotionLaw, check_law
 from natsprites.rendering.options import SpriteOptions
 from natsprites.transitions import AREA_FILTER, Bins, Transitions, find_transitions, keep_usual_areas
 from temporalpairs import checks
 from temporalpairs.errors import OptionError, StoreCorruptError, WrongStoreError
-from temporalpairs.loaders.chance import ANGLE, COLOR, SHAPE, below, words
+from temporalpairs.loaders.chance import ANGLE, COLOR, SHAPE, TRANSITION, below, words
 from temporalpairs.loaders.options import COUNTS, checked_seed
 from temporalpairs.loaders.source import WindowSource, checksum, compose
 from temporalpairs.loaders.splits import choose
@@ -58,6 +60,8 @@ class SpriteChoice:
     sprites: SpriteOptions | None = None
     stride: int = 1
     negatives: int = 0
+    transitions: MotionLaw = "natural"
+    shape: float | None = None
 
     def __post_init__(self) -> None:
         for name, limits in COUNTS.items():
@@ -67,6 +71,9 @@ class SpriteChoice:
             object.__setattr__(self, name, checks.truth(name, getattr(self, name)))
         object.__setattr__(self, "seed", checked_seed(self.seed))
         object.__setattr__(self, "sprites", _looks(self.sprites))
+        law, shape = check_law(self.transitions, self.shape)
+        object.__setattr__(self, "transitions", law)
+        object.__setattr__(self, "shape", shape)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them; `load_natural_sprites` takes them as keyword arguments."""
@@ -134,12 +141,13 @@ def choose_sprites(store: Store, choice: SpriteChoice) -> ChosenSprites:
             bins = Bins.of(usual)
             kept = bins.discretize(kept)
         sprites = choice.sprites or SpriteOptions()
-        windows: SpriteWindows | RenderedWindows = _rendering(kept, sprites, choice)
+        motion = None if choice.transitions == "natural" else _motion(usual, bins, sprites, choice)
+        windows: SpriteWindows | RenderedWindows = replace(_rendering(kept, sprites, choice), motion=motion)
     else:
-        if choice.sprites is not None or choice.discrete:
+        if choice.sprites is not None or choice.discrete or choice.transitions != "natural":
             raise OptionError(
-                f"{store.path} holds images; sprites and discrete cannot be chosen any more. Take the store that it "
-                "was rendered from."
+                f"{store.path} holds images; sprites, discrete and transitions cannot be chosen any more. Take the "
+                "store that it was rendered from."
             )
         sprites = SpriteOptions.from_json(rendered["sprites"])
         windows = _reading(store, kept, sprites, choice)
@@ -164,6 +172,14 @@ def _rendering(transitions: Transitions, sprites: SpriteOptions, choice: SpriteC
     return SpriteWindows.of(transitions, sprites, Renderer.of(sprites), choice.channels, choice.seed)
 
 
+def _motion(usual: Transitions, bins: Bins | None, sprites: SpriteOptions, choice: SpriteChoice) -> Motion:
+    placed = sprite_factors(usual.x, usual.y, usual.area)
+    centers = None
+    if bins is not None:
+        centers = (bins.x / SIDE, bins.y / SIDE, np.sqrt(bins.area / SIDE**2), np.array(sprites.degrees))
+    return Motion.of(choice.transitions, choice.shape, placed, centers)
+
+
 def _reading(store: Store, transitions: Transitions, sprites: SpriteOptions, choice: SpriteChoice) -> RenderedWindows:
     height, width = store.attributes["image_shape"]
     frames = store.sequences.frames
@@ -180,7 +196,7 @@ class _Images(WindowSource):
 
     def unpack(self, packed: Tensor, dtype: torch.dtype) -> Tensor:
         """Turn bytes [n, window, channels drawn, height, width] into frames in [0, 1], wherever they lie."""
-        from natsprites.rendering.device import to_frames
+        from temporalpairs.loaders.masks_on_device import to_frames
 
         return to_frames(packed, self.frame_shape[0], dtype)
 
@@ -196,14 +212,16 @@ class _Images(WindowSource):
 class SpriteWindows(_Images):
     """Windows that are rendered when they are read.
 
-    A plan's columns are the transition, the angle's number, the shape's and, with colors, the color's.
+    A plan's columns are the transition, the angle's number, the shape's and, with colors, the color's. With a motion,
+    x, y, scale and angle of all frames but the first follow, the bits of a float32 each.
 
     Attributes:
         placed: x, y and scale of the sprites.
         options: how they look.
         renderer: draws them.
         channels: of a frame, equal ones unless there are colors.
-        seed: random seed for angle, shape and color.
+        seed: random seed for angle, shape, color and motion.
+        motion: moves the sprites from the second frame on; None where they move as the masks do.
     """
 
     placed: Float64[np.ndarray, "transitions window 3"]
@@ -213,6 +231,7 @@ class SpriteWindows(_Images):
     row: Int64[np.ndarray, "transitions window"]
     seed: int = 0
     costly: bool = True
+    motion: Motion | None = None
 
     @classmethod
     def of(
@@ -244,7 +263,21 @@ class SpriteWindows(_Images):
         if self.options.colors is not None:
             choices.append((COLOR, len(self.options.colors)))
         drawn = [below(words(self.seed, epoch, stream, index), among) for stream, among in choices]
-        return np.stack([index, *drawn], axis=1).astype(np.int32)
+        plan = np.stack([index, *drawn], axis=1).astype(np.int32)
+        if self.motion is None:
+            return plan
+        present, frames = self._first(plan), []
+        for frame in range(self.window - 1):
+            present = self.motion.follow(present, partial(self._word, epoch, index, MOVED * frame))
+            frames.append(present)
+        return np.hstack([plan, np.hstack(frames).astype(np.float32).view(np.int32)])
+
+    def _word(self, epoch: int, index: Int64[np.ndarray, "n"], column: int, factor: int) -> UInt64[np.ndarray, "n"]:
+        return words(self.seed, epoch, TRANSITION, index, column + factor)
+
+    def _first(self, plan: Int32[np.ndarray, "n columns"]) -> Float64[np.ndarray, "n 4"]:
+        """Return x, y, scale and angle of the first frame of planned windows."""
+        return np.column_stack([self.placed[plan[:, 0], 0], np.array(self.options.degrees)[plan[:, 1]]])
 
     def rows(self, plan: Int32[np.ndarray, "n columns"]) -> Int64[np.ndarray, "n window"]:
         """Return the row in the store of each frame of planned windows."""
@@ -260,7 +293,13 @@ class SpriteWindows(_Images):
         return pixels.reshape(len(plan), self.window, *pixels.shape[1:]), factors.astype(np.float32)
 
     def on_device(self, device: torch.device) -> SpritesOnDevice:
-        """Return the same windows as tensors that are rendered on a device."""
+        """Return the same windows as tensors that are rendered on a device.
+
+        Raises:
+            NotImplementedError: the sprites move by a law, which the device does not know.
+        """
+        if self.motion is not None:
+            return super().on_device(device)  # type: ignore[return-value]  # it raises
         from natsprites.rendering.device import SpritesOnDevice
 
         return SpritesOnDevice(self.placed, self.options, self.channels, device)
@@ -268,7 +307,15 @@ class SpriteWindows(_Images):
     def identity(self) -> dict[str, Any]:
         """Tell which windows these are: their looks, and a checksum of where the sprites are."""
         looks = zlib.crc32(repr(self.options).encode())
-        return {**super().identity(), "channels": self.channels, "sprites": looks, "transitions": checksum(self.placed)}
+        return {
+            **super().identity(),
+            "channels": self.channels,
+            "sprites": looks,
+            "transitions": checksum(self.placed),
+        } | self._law()
+
+    def _law(self) -> dict[str, Any]:
+        return {} if self.motion is None else {"law": self.motion.law, "shape": self.motion.shape}
 
     def factors(self, plan: Int32[np.ndarray, "n columns"]) -> Float64[np.ndarray, "n window factors"]:
         """Return the factors of planned windows, as `FACTORS` names them, with those of the color behind."""
@@ -280,6 +327,9 @@ class SpriteWindows(_Images):
         factors = np.empty((len(plan), self.window, placed.shape[2] + look.shape[1]))
         factors[:, :, : placed.shape[2]] = placed
         factors[:, :, placed.shape[2] :] = look[:, None]
+        moved = plan[:, 3 + (self.options.colors is not None) :]
+        if moved.shape[1]:
+            factors[:, 1:, :MOVED] = np.ascontiguousarray(moved).view(np.float32).reshape(len(plan), -1, MOVED)
         return factors
 
 

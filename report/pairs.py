@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,11 +12,9 @@ from matplotlib.colors import to_rgb
 
 from temporalpairs.checks import whole
 from temporalpairs.errors import OptionError
-from temporalpairs.loaders.arrays import as_dataset
-from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.report import figures
 from temporalpairs.report.figures import MARGIN, ORANGE, SKY, SMALL, Pixels, fitted
-from temporalpairs.report.subjects import open_subject, open_windows, sprites_of
+from temporalpairs.report.subjects import open_subject, open_windows, opened, sprites_of
 from temporalpairs.store import Store
 
 if TYPE_CHECKING:
@@ -72,9 +69,10 @@ def plot_pairs(data: Data, *, pairs: int = 12, columns: int = 2) -> Figure:
         figure = plot_pairs(load_natural_sprites(source="sample"))
         ```
     """
-    of_store = isinstance(data, Store | str | Path)
     pairs, columns = whole("pairs", pairs, 1, _MOST), whole("columns", columns, 1, _MOST)
-    subject = open_subject(data) if of_store else open_windows(as_dataset(data, WindowDataset))
+    data = opened(data)
+    of_store = isinstance(data, Store)
+    subject = open_subject(data) if isinstance(data, Store) else open_windows(data)
     chosen = _choose(subject, pairs)
     images = 1 + 2 * (subject.has_frames or subject.has_sprites)
     across = min(columns, len(chosen))

@@ -14,7 +14,8 @@ from temporalpairs.loaders.arrays import as_dataset
 from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.report.figures import save_figure
 from temporalpairs.report.sequences import plot_sequences, save_animation
-from temporalpairs.store import Store, read_attributes, read_store
+from temporalpairs.report.subjects import opened
+from temporalpairs.store import Store, read_attributes
 
 if TYPE_CHECKING:
     from slowvae.runs import Run
@@ -46,7 +47,7 @@ def plot(thing: Data | Run) -> Figure:
             from slowvae.runs import Run
 
             return plot(Run.open(thing))
-        thing = read_store(thing)
+        thing = opened(thing)
     if isinstance(thing, Store):
         return _montage(thing, thing.attributes.get("dataset", ""))
     if isinstance(thing, WindowDataset) or hasattr(thing, "indices"):  # a Subset of PyTorch's

@@ -12,13 +12,14 @@ from jaxtyping import Float64, Int64, UInt8
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
 
+from temporalpairs.datasets import find_dataset
 from temporalpairs.errors import WrongStoreError
 from temporalpairs.loaders.arrays import as_dataset
 from temporalpairs.loaders.dataset import WindowDataset
 from temporalpairs.loaders.sequence import Sequence, SequenceView
 from temporalpairs.report.figures import clean, colored, gap_of
 from temporalpairs.sequences import PACKED_BYTES, SIDE
-from temporalpairs.store import Store, read_attributes, read_store
+from temporalpairs.store import Store, is_grid, read_attributes, read_store
 
 if TYPE_CHECKING:
     Data: TypeAlias = Store | WindowDataset | str | Path
@@ -129,8 +130,7 @@ def open_subject(data: Data) -> Subject:
     Raises:
         StoreError: the store cannot be read, or does not say what its factors and frames are.
     """
-    if isinstance(data, str | Path):
-        data = read_store(data)
+    data = opened(data)
     view: Any
     if isinstance(data, Store):
         attributes, view = data.attributes, _view(data)
@@ -159,6 +159,22 @@ def open_subject(data: Data) -> Subject:
         has_sprites=masked and measured == [SIDE, SIDE],
         upwards=rendered,
     )
+
+
+def opened(data: Data) -> Store | WindowDataset:
+    """Read a store; a grid of images is served as its dataset serves it by default.
+
+    Raises:
+        StoreError: the store cannot be read.
+        OptionError: it is a grid of a dataset that is unknown here.
+    """
+    if not isinstance(data, str | Path):
+        return data if isinstance(data, Store) else as_dataset(data, WindowDataset)
+    attributes = read_attributes(data)
+    if not is_grid(attributes):
+        return read_store(data)
+    dataset: WindowDataset = find_dataset(attributes["dataset"]).resolve("load")(data)
+    return dataset
 
 
 def open_windows(dataset: WindowDataset) -> Subject:

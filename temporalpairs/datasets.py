@@ -11,7 +11,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from temporalpairs.checks import as_path, of_kind
 from temporalpairs.errors import DatasetWarning, OptionError
@@ -28,7 +28,8 @@ class Option:
     """A keyword argument of a dataset's own function, as the command line offers it.
 
     Attributes:
-        name: name of the argument; ``max_delta_t`` becomes ``--max-delta-t``.
+        name: name of the argument; ``max_delta_t`` becomes ``--max-delta-t``. An argument of a load function whose
+            name is one of training's is called ``data_…``: ``--data-rate`` is the load function's ``rate``.
         help: one phrase that stands alone, with the default in parentheses.
         type: turns a word of the command line into a value; ``bool`` makes a pair ``--x`` and ``--no-x``.
         choices: the values that are allowed; empty for any.
@@ -53,12 +54,14 @@ class DatasetEntry:
         title: the dataset's name in prose.
         load: ``load(source, *, root, split, window, seed, …) -> WindowDataset``.
         load_arrays: the same, as NumPy arrays without PyTorch.
-        build: ``build(out, annotations, *, reader, format, jobs, progress, …) -> Path``.
+        build: ``build(out, annotations, *, reader, format, jobs, progress, …) -> Path``; of raw files,
+            ``build(out, raw, *, format, progress, …) -> Path``.
+        build_from: what it builds from: ``"annotations"`` of tracked masks, or ``"raw"``, the published files.
         render: ``render(store, out, *, seed, format, progress, …) -> Path``, which writes a store of fixed images.
         options: keyword arguments of ``load`` beyond those of every dataset.
         build_options: keyword arguments of ``build`` beyond those of every dataset.
         render_options: keyword arguments of ``render`` beyond those of every dataset.
-        release: the published file, a `temporalpairs.download.cache.Release`.
+        release: the published file or files, a `temporalpairs.download.cache.Release` or ``PublishedFiles``.
         sample: the synthetic sample, a `temporalpairs.download.cache.Sample`.
         export: ``export(store, out) -> Path``, which writes the published file's format.
         export_format: name of that format, which is also its suffix, such as ``"csv"``.
@@ -71,6 +74,7 @@ class DatasetEntry:
     load: str
     load_arrays: str = ""
     build: str = ""
+    build_from: Literal["annotations", "raw"] = "annotations"
     render: str = ""
     options: tuple[Option, ...] = ()
     build_options: tuple[Option, ...] = ()
@@ -115,12 +119,59 @@ def color(text: str) -> tuple[float, ...]:
     return red, green, blue
 
 
+def number_or_word(text: str) -> int | float | str:
+    """Read a number, or a word that stands for one, such as ``random``."""
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            pass
+    return text
+
+
+def holdout(text: str) -> dict[str, list[int]]:
+    """Read held-out values, such as ``azimuth=0,1;car=3``; raises ValueError for anything else."""
+    pairs = (part.partition("=")[::2] for part in text.split(";"))
+    return {name.strip(): [int(value) for value in values.split(",")] for name, values in pairs}
+
+
 _ALL_METRICS = ("mcc", "mig", "dci", "sap", "modularity_explicitness", "beta_vae_score", "factor_vae_score")
 _WINDOWS = (
     Option("stride", "keep every n-th window of a sequence (default: 1)", int),
     Option("min_length", "leave out sequences with fewer frames (default: 1)", int),
     Option("one_per_sequence", "one window of each sequence an epoch, drawn anew each time (default: off)", bool),
 )
+
+_TRANSITIONS = (
+    Option(
+        "transitions",
+        "law by which the factors move from frame to frame (default: laplace)",
+        choices=("laplace", "uniform", "gaussian", "random"),
+    ),
+    Option("data_rate", "rate of laplace and gaussian, or random (default: 1)", number_or_word),
+    Option("changing", "number of factors that change in uniform, or random (the default)", number_or_word),
+    Option("holdout", "held-out values, such as azimuth=0,1, which are the split test (default: none)", holdout),
+)
+_VARIANT = Option("variant", "published version (default: real)", choices=("real", "toy", "realistic"))
+
+
+def _grid(name: str, title: str, *options: Option) -> DatasetEntry:
+    """Return the entry of a dataset with a full grid of factors, a module of `temporalpairs.factorial`."""
+    module = f"temporalpairs.factorial.{name}"
+    return DatasetEntry(
+        name=name,
+        title=title,
+        load=f"{module}:load_{name}",
+        load_arrays=f"{module}:load_{name}_arrays",
+        build=f"{module}:build_{name}",
+        build_from="raw",
+        options=(*_TRANSITIONS, *options),
+        release=f"{module}:{name.upper()}.release",
+        sample=f"{module}:{name.upper()}.sample",
+        montage="temporalpairs.report.pairs:plot_pairs",
+        metrics=_ALL_METRICS,
+    )
+
 
 DATASETS: dict[str, DatasetEntry] = {
     entry.name: entry
@@ -184,6 +235,12 @@ DATASETS: dict[str, DatasetEntry] = {
                 Option("area_filter", "share of transitions dropped for extreme areas (default: 0.1)", float),
                 Option("channels", "color channels of a frame (default: 3)", int, choices=(1, 3)),
                 Option("step", "frames between neighbors of a window (default: 1)", int),
+                Option(
+                    "transitions",
+                    "move as the masks do (natural, the default) or by a law",
+                    choices=("natural", "laplace", "uniform", "gaussian", "generalized-normal"),
+                ),
+                Option("shape", "exponent of generalized-normal: 1 is Laplace's law, 2 a normal one", float),
                 *_WINDOWS,
             ),
             build_options=(
@@ -218,6 +275,11 @@ DATASETS: dict[str, DatasetEntry] = {
             montage="temporalpairs.report.pairs:plot_pairs",
             metrics=_ALL_METRICS,
         ),
+        _grid("dsprites", "dSprites"),
+        _grid("cars3d", "Cars3D"),
+        _grid("smallnorb", "SmallNORB"),
+        _grid("shapes3d", "Shapes3D"),
+        _grid("mpi3d", "MPI3D", _VARIANT),
     )
 }
 """Entry of each dataset by name, in the order in which they are listed to users."""

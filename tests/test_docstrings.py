@@ -19,6 +19,7 @@ PACKAGES = (
     "slowvae.metrics",
     "temporalpairs",
     "temporalpairs.builders",
+    "temporalpairs.factorial",
     "temporalpairs.loaders",
     "temporalpairs.report",
 )
@@ -37,6 +38,8 @@ MUST_HAVE = (
     "temporalpairs.builders.build_kitti_masks",
     "temporalpairs.builders.build_natural_sprites",
     "temporalpairs.builders.open_annotations",
+    "temporalpairs.factorial.load_dsprites",
+    "temporalpairs.factorial.load_cars3d_arrays",
     "temporalpairs.loaders.ArrayLoader",
     "temporalpairs.loaders.PairLoader",
     "temporalpairs.loaders.interleave",

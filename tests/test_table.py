@@ -14,7 +14,7 @@ from temporalpairs.builders import build_kitti_masks, build_natural_sprites
 from temporalpairs.cli._arguments import ROOT
 from temporalpairs.cli.train import _LOADING
 from temporalpairs.datasets import DATASETS, register_installed
-from temporalpairs.download.cache import HOME_VARIABLE, Release, Sample
+from temporalpairs.download.cache import HOME_VARIABLE, PublishedFiles, Release, Sample
 from temporalpairs.errors import DatasetWarning, OptionError
 
 SHARED = {option.name for option in (*_LOADING, ROOT)} - {"data_seed"} | {"seed"}
@@ -23,16 +23,20 @@ SHARED = {option.name for option in (*_LOADING, ROOT)} - {"data_seed"} | {"seed"
 @pytest.mark.parametrize("name", DATASETS)
 def test_what_an_entry_names_takes_what_the_entry_says(name: str) -> None:
     entry = DATASETS[name]
+    masks = entry.build_from == "annotations"
     load, build = (inspect.signature(entry.resolve(field)).parameters for field in ("load", "build"))
     assert next(iter(load)) == "source"
-    assert SHARED | {option.name for option in entry.options} <= load.keys()
+    options = {option.name.removeprefix("data_") for option in entry.options}
+    assert SHARED | options <= load.keys()
     arrays = inspect.signature(entry.resolve("load_arrays")).parameters
-    assert SHARED | {option.name for option in entry.options} <= arrays.keys()
-    assert list(build)[:2] == ["out", "annotations"]
-    assert {"reader", "format", "jobs", "progress", *(option.name for option in entry.build_options)} <= build.keys()
-    assert isinstance(entry.resolve("release"), Release)
+    assert SHARED | options <= arrays.keys()
+    assert list(build)[:2] == ["out", entry.build_from]
+    shared = {"reader", "format", "jobs", "progress"} if masks else {"format", "progress"}
+    assert {*shared, *(option.name for option in entry.build_options)} <= build.keys()
+    assert isinstance(entry.resolve("release"), Release if masks else PublishedFiles)
     assert isinstance(entry.resolve("sample"), Sample)
-    assert callable(entry.resolve("export"))
+    assert bool(entry.export) == masks
+    assert not masks or callable(entry.resolve("export"))
     assert callable(entry.resolve("montage"))
     assert set(entry.metrics) <= set(METRICS)
 

@@ -16,12 +16,12 @@ from filelock import FileLock
 from kittimasks import load_kitti_masks
 
 ROOT = Path(__file__).parent.parent
-MAPPED = ("builders", "loaders", "report", "cli")  # folders that install inside temporalpairs
+MAPPED = ("builders", "loaders", "factorial", "report", "cli")  # folders that install inside temporalpairs
 TOPS = ("temporalpairs", "kittimasks", "natsprites", "slowvae")
 
 _IMPORTS = """
-import loaders, builders, report, cli
-assert loaders.MINE and builders.MINE and report.MINE and cli.MINE
+import loaders, builders, factorial, report, cli
+assert loaders.MINE and builders.MINE and factorial.MINE and report.MINE and cli.MINE
 import kittimasks, natsprites, slowvae, temporalpairs.builders, temporalpairs.loaders
 from kittimasks import KittiMasks, load_kitti_masks
 from natsprites import NaturalSprites, load_natural_sprites, render
@@ -29,6 +29,7 @@ from slowvae import SlowVAE, objective
 from slowvae.metrics import mcc, mig
 from temporalpairs import __version__, find_dataset, read_store
 from temporalpairs.builders import build_kitti_masks, build_natural_sprites
+from temporalpairs.factorial import load_dsprites
 from torch.utils.data import DataLoader
 
 for package in (temporalpairs, temporalpairs.loaders, kittimasks, natsprites, slowvae):

@@ -11,6 +11,7 @@ from torch import Tensor
 from natsprites.rendering.arguments import check_color
 from natsprites.rendering.tables import rotations
 from natsprites.rendering.torch import TorchRenderer
+from temporalpairs.loaders.masks_on_device import to_frames
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, Int64, UInt8
@@ -106,11 +107,3 @@ class ImagesOnDevice:
         channels, height, width = self._shape
         images = self._images.index_select(0, rows.flatten()).view(*rows.shape, -1, height, width)
         return to_frames(images, channels, dtype), self._factors.index_select(0, rows.flatten()).view(*rows.shape, -1)
-
-
-def to_frames(pixels: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
-    """Turn bytes [n, window, stored, height, width] into frames in [0, 1], repeating one channel into several."""
-    # A tensor and not a number, by which CUDA would multiply with the reciprocal.
-    white = torch.full((), float(_WHITE), dtype=torch.float32, device=pixels.device)
-    frames = (pixels.float() / white).to(dtype)
-    return frames if frames.shape[2] == channels else frames.expand(-1, -1, channels, -1, -1).contiguous()

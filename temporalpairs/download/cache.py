@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import contextmanager, suppress
+import warnings
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from temporalpairs.checks import as_path, truth
 from temporalpairs.errors import (
+    DatasetWarning,
     OptionError,
     SourceMissingError,
     StoreExistsError,
@@ -44,6 +46,86 @@ class Release:
     store: str
     convert: Callable[[Path, Path, str | None, bool], object]
 
+    @property
+    def filenames(self) -> list[str]:
+        """Names of its files."""
+        return [self.filename]
+
+    def convert_found(self, folder: Path, out: Path) -> None:
+        """Convert the file that somebody put into a folder."""
+        self.convert(folder / self.filename, out, None, False)
+
+    def download(self, folder: Path, out: Path, *, progress: bool) -> None:
+        """Download the file, convert it and remove it."""
+        from temporalpairs.download.zenodo import downloaded
+
+        fetched = downloaded(self.record, self.filename, folder, progress=progress)
+        with fetched as (raw, about), suppress(StoreExistsError):  # another process published the same meanwhile
+            self.convert(raw, out, about.license, True)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """A file at its publisher's.
+
+    Attributes:
+        url: its address; its name is the last part.
+        size: bytes, where the publisher states them.
+        md5: 32 lower-case hexadecimal digits, where the publisher states them.
+    """
+
+    url: str
+    size: int | None = None
+    md5: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFiles:
+    """Raw files at their publisher's, and how they become a store.
+
+    Attributes:
+        title: the dataset's title.
+        files: all of them.
+        store: name of the store that they are converted to, without suffix.
+        convert: takes the files and the path of the new store.
+    """
+
+    title: str
+    files: tuple[PublishedFile, ...]
+    store: str
+    convert: Callable[[list[Path], Path], object]
+
+    @property
+    def filenames(self) -> list[str]:
+        """Names of the files."""
+        return [file.name for file in self.files]
+
+    def convert_found(self, folder: Path, out: Path) -> None:
+        """Convert the files that somebody put into a folder."""
+        self.convert([folder / name for name in self.filenames], out)
+
+    def download(self, folder: Path, out: Path, *, progress: bool) -> None:
+        """Download the files, convert them and remove them; what no publisher's MD5 vouches for is told."""
+        from temporalpairs.download.zenodo import downloaded_from_publisher
+
+        with ExitStack() as held:
+            paths = [
+                held.enter_context(downloaded_from_publisher(file, folder, progress=progress))[0] for file in self.files
+            ]
+            for file, path in zip(self.files, paths, strict=True):
+                if file.md5 is None:
+                    with path.open("rb") as raw:
+                        digest = hashlib.file_digest(raw, "sha256").hexdigest()
+                    told = f"{file.name}: its publisher states no checksum; what arrived has SHA-256 {digest}."
+                    warnings.warn(f"{told}\n  The store keeps it among its sources.", DatasetWarning, stacklevel=2)
+            with suppress(StoreExistsError):  # another process published the same meanwhile
+                self.convert(paths, out)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -61,7 +143,12 @@ class Sample:
 
 
 def provide(
-    source: str | Path, root: str | Path | None, *, release: Release, sample: Sample, download: bool = True
+    source: str | Path,
+    root: str | Path | None,
+    *,
+    release: Release | PublishedFiles,
+    sample: Sample,
+    download: bool = True,
 ) -> Path:
     """Return the path of the store that a user means.
 
@@ -142,8 +229,10 @@ def ensure_sample(sample: Sample, root: Path) -> Path:
     return path
 
 
-def ensure_release(release: Release, root: Path, *, download: bool = True, progress: bool = True) -> Path:
-    """Return the store of a released dataset, downloading and converting the file if it is not there.
+def ensure_release(
+    release: Release | PublishedFiles, root: Path, *, download: bool = True, progress: bool = True
+) -> Path:
+    """Return the store of a released dataset, downloading and converting the file, or files, if it is not there.
 
     A released file that lies in ``root`` is converted without asking the network, and stays there. Of several
     processes, one works and the others wait; where the file system has no locks, each works by itself, and the first
@@ -156,24 +245,19 @@ def ensure_release(release: Release, root: Path, *, download: bool = True, progr
         TemporalPairsError: the system does not let ``root`` be used.
     """
     path = root / f"{release.store}.zarr"
-    file = root / release.filename
     with _telling(root):
         if exists(path):
             return path
-        by_hand = exists(file)
+        by_hand = all(exists(root / name) for name in release.filenames)
         if not download and not by_hand:
-            raise SourceMissingError(release.title, path, release.filename)
+            raise SourceMissingError(release.title, path, ", ".join(release.filenames))
         root.mkdir(parents=True, exist_ok=True)
         with locked(root / f".{release.store}.lock"):
             if not exists(path) and by_hand:
                 with suppress(StoreExistsError):  # another process published the same meanwhile
-                    release.convert(file, path, None, False)
+                    release.convert_found(root, path)
             elif not exists(path):
-                from temporalpairs.download.zenodo import downloaded
-
-                fetched = downloaded(release.record, release.filename, root, progress=progress)
-                with fetched as (raw, about), suppress(StoreExistsError):
-                    release.convert(raw, path, about.license, True)
+                release.download(root, path, progress=progress)
     return path
 
 

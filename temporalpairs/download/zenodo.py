@@ -1,4 +1,4 @@
-"""One file of a Zenodo record: looked up, downloaded with resume, and checked before anybody may use it."""
+"""One file of a Zenodo record or another publisher: downloaded with resume, and checked before anybody may use it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ from temporalpairs.errors import DownloadError, OptionError
 from temporalpairs.files import abandoned, private_folder, remove_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Self
 
     from urllib3.response import BaseHTTPResponse
 
+    from temporalpairs.download.cache import PublishedFile
+
 URL_VARIABLE = "TEMPORAL_PAIRS_ZENODO_URL"
+MIRROR_VARIABLE = "TEMPORAL_PAIRS_MIRROR_URL"
 _ZENODO = "https://zenodo.org"
 _ATTEMPTS = 5  # failures in a row, none of which brought a new byte
 _REQUESTS = 100  # in all, those that brought some bytes included
@@ -45,20 +48,20 @@ _MAX_METADATA = 10_000_000  # bytes; a record of 100 files, Zenodo's limit, has 
 
 @dataclass(frozen=True, slots=True)
 class RecordFile:
-    """One file of a Zenodo record, as the record's metadata (/api/records) describe it.
+    """One file, as the metadata of its Zenodo record (/api/records) or its publisher describe it.
 
     Attributes:
         url: where the bytes are.
         name: the file's name.
         size: the file's size in bytes.
-        md5: the file's MD5, 32 lower-case hexadecimal digits.
+        md5: the file's MD5, 32 lower-case hexadecimal digits; None where its publisher states none.
         license: the id of the record's license, such as "cc-by-4.0"; None where the record gives none.
     """
 
     url: str
     name: str
     size: int
-    md5: str
+    md5: str | None
     license: str | None
 
 
@@ -81,10 +84,39 @@ def downloaded(record: int, name: str, folder: Path, *, progress: bool = True) -
         OptionError: TEMPORAL_PAIRS_ZENODO_URL is not an http(s) address.
     """
     page = f"{_base()}/records/{record}"
+    api = f"{_base()}/api/records/{record}"
+    look_up = partial(_look_up, api=api, page=page, name=name)
+    with _fetched(look_up, page, name, folder, progress=progress) as found:
+        yield found
+
+
+@contextmanager
+def downloaded_from_publisher(
+    published: PublishedFile, folder: Path, *, progress: bool = True
+) -> Iterator[tuple[Path, RecordFile]]:
+    """Download a file from its publisher, or the mirror that TEMPORAL_PAIRS_MIRROR_URL names, as `downloaded` does.
+
+    The size is what the publisher states or the server announces; the MD5 is compared where the publisher states one.
+
+    Raises:
+        DownloadError: as for `downloaded`.
+        OptionError: TEMPORAL_PAIRS_MIRROR_URL is not an http(s) address.
+    """
+    mirror = os.environ.get(MIRROR_VARIABLE, "").strip().rstrip("/")
+    url = f"{_address(MIRROR_VARIABLE, mirror)}/{quote(published.name)}" if mirror else published.url
+    look_up = partial(_look_at, published=published, url=url)
+    with _fetched(look_up, url, published.name, folder, progress=progress) as found:
+        yield found
+
+
+@contextmanager
+def _fetched(
+    look_up: Callable[[requests.Session], RecordFile], page: str, name: str, folder: Path, *, progress: bool
+) -> Iterator[tuple[Path, RecordFile]]:
     error = partial(DownloadError, url=page, filename=name, folder=folder)
     with ExitStack() as held, _session() as session:
         try:
-            file = _look_up(session, f"{_base()}/api/records/{record}", page, name)
+            file = look_up(session)
             error = partial(error, size=file.size, md5=file.md5)
             private = held.enter_context(private_folder(folder / name, "download"))
             held.callback(_drop_if_empty, private / name)
@@ -164,6 +196,18 @@ def _look_up(session: requests.Session, api: str, page: str, name: str) -> Recor
     return RecordFile(url, name, size, md5, license.get("id") if isinstance(license, dict) else license)
 
 
+def _look_at(session: requests.Session, published: PublishedFile, url: str) -> RecordFile:
+    size = published.size
+    if size is None:
+        with session.head(url, allow_redirects=True, timeout=_TIMEOUT) as response:
+            _require(response, 200, "the file")
+            announced = response.headers.get("Content-Length", "")
+        if not announced.isdecimal():
+            raise _RefusedError(f"the server does not say how large the file at {url} is")
+        size = int(announced)
+    return RecordFile(url, published.name, size, published.md5, None)
+
+
 def _json(session: requests.Session, url: str) -> Any:
     problem = ""
     for attempt in range(_ATTEMPTS):
@@ -202,6 +246,8 @@ def _fill(session: requests.Session, file: RecordFile, body: IO[bytes], progress
             if have != file.size and (fruitless == _ATTEMPTS or attempts == _REQUESTS):
                 raise _RefusedError(f"{problem} (attempt {attempts}, the last); what has arrived is kept")
             time.sleep(min(_LONGEST_BACKOFF, _BACKOFF * (2**fruitless - 1)))
+    if file.md5 is None:
+        return
     with Path(body.name).open("rb") as whole:
         found = hashlib.file_digest(whole, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
     if found != file.md5:
@@ -241,9 +287,12 @@ def _require(response: requests.Response, status: int, wanted: str) -> None:
 
 
 def _base() -> str:
-    base = os.environ.get(URL_VARIABLE, "").strip().rstrip("/") or _ZENODO
+    return _address(URL_VARIABLE, os.environ.get(URL_VARIABLE, "").strip().rstrip("/") or _ZENODO)
+
+
+def _address(variable: str, base: str) -> str:
     if not re.match(r"https?://[^/]", base):
-        raise OptionError(f"{URL_VARIABLE}={base!r} is not an address; give one such as {_ZENODO}, or unset it.")
+        raise OptionError(f"{variable}={base!r} is not an address; give one such as {_ZENODO}, or unset it.")
     return base
 
 

@@ -1,7 +1,8 @@
 """The store: one schema for all datasets, as a zarr v3 folder or an HDF5 file, checked whenever it is read.
 
 `write_store` reads back what it wrote and publishes it atomically; `read_store` returns a store whose every array has
-the SHA-256 that its manifest states, or raises. DATASETS.md lists arrays and attributes.
+the SHA-256 that its manifest states, or raises. DATASETS.md lists arrays and attributes. A grid of images, which may be
+larger than memory, is a store whose one array is mapped; `temporalpairs.store.grid` writes and opens those.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from temporalpairs.errors import (
     StoreError,
     StoreNotFoundError,
     StoreVersionError,
+    WrongStoreError,
 )
 from temporalpairs.files import exists
 from temporalpairs.sequences import OBJECT_COLUMNS, TABLE_COLUMNS, Objects, Sequences
@@ -258,6 +260,7 @@ def read_store(path: str | Path) -> Store:
     Raises:
         StoreNotFoundError: there is nothing at the path.
         NotAStoreError: something else is there.
+        WrongStoreError: it holds a grid of images, not sequences.
         StoreVersionError: the store was written by a later version of this package.
         StoreCorruptError: the store is damaged or incomplete.
         StoreError: the system does not let it be read.
@@ -273,6 +276,9 @@ def read_store(path: str | Path) -> Store:
     """
     path = as_path("path", path)
     attributes = read_attributes(path)
+    if is_grid(attributes):
+        found = "it holds a grid of images, not sequences, and is opened by the load function of its dataset"
+        raise WrongStoreError(path, found, "a store of sequences")
     arrays = dict(_checked_arrays(path, attributes["arrays"]))
     for array in arrays.values():
         array.flags.writeable = False
@@ -298,6 +304,11 @@ def read_attributes(path: str | Path) -> Attributes:
     if type(found) is not int or found < 1 or _manifest_digest(attributes) != attributes[_MANIFEST_DIGEST]:
         raise StoreCorruptError(path, "its attributes are damaged (SHA-256 differs from the manifest)")
     return attributes
+
+
+def is_grid(attributes: Attributes) -> bool:
+    """Tell from a manifest whether the store is a grid of images, whose array is mapped."""
+    return bool(attributes.get("arrays", {}).get("frames", {}).get("mapped"))
 
 
 def _read_back(path: Path, built: Path, manifest: Attributes) -> None:
@@ -341,15 +352,15 @@ def _module_of(path: Path) -> ModuleType:
 
 def _writing(path: Path) -> AbstractContextManager[None]:
     remedy = "Look at the free space and the permissions there, then build again."
-    return _telling_system_errors(path, "could not be written", remedy)
+    return telling_system_errors(path, "could not be written", remedy)
 
 
 def _reading(path: Path) -> AbstractContextManager[None]:
-    return _telling_system_errors(path, "cannot be read", "Look at its permissions and at the disk, then try again.")
+    return telling_system_errors(path, "cannot be read", "Look at its permissions and at the disk, then try again.")
 
 
 @contextmanager
-def _telling_system_errors(path: Path, problem: str, remedy: str) -> Iterator[None]:
+def telling_system_errors(path: Path, problem: str, remedy: str) -> Iterator[None]:
     """Turn what the operating system refuses into an error that names the store."""
     try:
         yield
@@ -434,18 +445,28 @@ def _objects_fit(arrays: dict[str, np.ndarray], attributes: Attributes) -> bool:
 def _manifest(sequences: Sequences, described: dict[str, Any], attributes: Attributes) -> Attributes:
     known = sequences.track >= 0
     tracks = np.unique(np.stack([sequences.video, sequences.track], axis=1)[known], axis=0)
+    counts = {
+        "videos": len(np.unique(sequences.video[sequences.video >= 0])),
+        "tracks": len(tracks),
+        "sequences": len(sequences),
+        "frames": len(sequences.factors),
+        "pairs": len(sequences.factors) - len(sequences),
+    }
+    return signed(attributes, counts, described)
+
+
+def signed(attributes: Attributes, counts: dict[str, int], arrays: dict[str, Any]) -> Attributes:
+    """Return the manifest of a store: its attributes, what the schema adds to them, and the digest of all.
+
+    Raises:
+        TypeError, ValueError: the attributes are no JSON.
+    """
     manifest: Attributes = {
         **attributes,
         "schema_version": SCHEMA_VERSION,
         "package_version": version("temporal-pairs"),
-        "counts": {
-            "videos": len(np.unique(sequences.video[sequences.video >= 0])),
-            "tracks": len(tracks),
-            "sequences": len(sequences),
-            "frames": len(sequences.factors),
-            "pairs": len(sequences.factors) - len(sequences),
-        },
-        "arrays": described,
+        "counts": counts,
+        "arrays": arrays,
     }
     return {**manifest, _MANIFEST_DIGEST: _manifest_digest(manifest)}
 

@@ -1,0 +1,17 @@
+from .cars3d import build_cars3d as build_cars3d
+from .cars3d import load_cars3d as load_cars3d
+from .cars3d import load_cars3d_arrays as load_cars3d_arrays
+from .dataset import FactorGrid as FactorGrid
+from .dsprites import build_dsprites as build_dsprites
+from .dsprites import load_dsprites as load_dsprites
+from .dsprites import load_dsprites_arrays as load_dsprites_arrays
+from .mpi3d import build_mpi3d as build_mpi3d
+from .mpi3d import load_mpi3d as load_mpi3d
+from .mpi3d import load_mpi3d_arrays as load_mpi3d_arrays
+from .shapes3d import build_shapes3d as build_shapes3d
+from .shapes3d import load_shapes3d as load_shapes3d
+from .shapes3d import load_shapes3d_arrays as load_shapes3d_arrays
+from .smallnorb import build_smallnorb as build_smallnorb
+from .smallnorb import load_smallnorb as load_smallnorb
+from .smallnorb import load_smallnorb_arrays as load_smallnorb_arrays
+from .transitions import Transition as Transition
