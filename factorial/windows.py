@@ -60,7 +60,7 @@ class GridChoice:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them; the load functions take them as keyword arguments."""
-        held = {name: np.ravel(values).tolist() for name, values in (self.holdout or {}).items()}  # type: ignore[arg-type]
+        held = {name: np.ravel(values).tolist() for name, values in (self.holdout or {}).items()}
         return {**asdict(self), "holdout": held or None}
 
 

@@ -118,10 +118,11 @@ def test_all_ends_of_all_starts_have_their_probabilities(name: str) -> None:
         assert p_value(np.bincount(found, minlength=len(starts)), expected) > LEAST_P / len(starts), start
 
 
+@pytest.mark.parametrize("kind", ["laplace", "gaussian"])
 @pytest.mark.parametrize("name", GRIDS)
-def test_every_factor_of_every_dataset_moves_by_the_laplace_law_from_every_value(name: str) -> None:
+def test_every_factor_of_every_dataset_moves_by_its_law_from_every_value(name: str, kind: str) -> None:
     sizes, categorical = GRIDS[name]
-    law, chance = Transition(sizes, categorical), np.random.default_rng(0)
+    law, chance = Transition(sizes, categorical, kind), np.random.default_rng(0)  # type: ignore[arg-type]
     starts = chance.integers(sizes, size=(400_000, len(sizes)))
     ends = follow(law, starts, seed=2)
     assert (ends != starts).any(axis=1).all(), "something moves"
@@ -130,11 +131,11 @@ def test_every_factor_of_every_dataset_moves_by_the_laplace_law_from_every_value
         if fixed:
             assert np.array_equal(ends[:, j], starts[:, j])
             continue
-        table = np.array([density("laplace", sizes[j], start, 1.0) for start in range(sizes[j])])
+        table = np.array([density(kind, sizes[j], start, 1.0) for start in range(sizes[j])])
         stays = table.diagonal()
         other = [k for k in movable if k != j]
         # The others are uniform, so the chance that none of them moves is a product of means.
-        none = np.prod([np.mean([density("laplace", sizes[k], s, 1.0)[s] for s in range(sizes[k])]) for k in other])
+        none = np.prod([np.mean([density(kind, sizes[k], s, 1.0)[s] for s in range(sizes[k])]) for k in other])
         again = np.where(np.eye(sizes[j], dtype=bool), 0, table)
         again /= again.sum(axis=1, keepdims=True)
         exact = table + (none * stays / len(movable))[:, None] * (again - np.eye(sizes[j]))
@@ -143,6 +144,21 @@ def test_every_factor_of_every_dataset_moves_by_the_laplace_law_from_every_value
         for start in range(sizes[j]):
             expected = counts[start].sum() * exact[start]
             assert p_value(counts[start], expected) > LEAST_P / sum(sizes), (j, start)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_factor_of_every_dataset_changes_half_the_time_by_the_uniform_law(name: str) -> None:
+    """k of n change, k uniform on 1 … n − 1: n / 2 on average."""
+    sizes, categorical = GRIDS[name]
+    starts = np.random.default_rng(0).integers(sizes, size=(400_000, len(sizes)))
+    ends = follow(Transition(sizes, categorical, "uniform"), starts, seed=10)
+    assert np.bincount((ends != starts).sum(axis=1), minlength=len(sizes) + 1)[[0, len(sizes)]].tolist() == [0, 0]
+    for j, size in enumerate(sizes):
+        counts = np.zeros((size, size))
+        np.add.at(counts, (starts[:, j], ends[:, j]), 1)
+        exact = np.where(np.eye(size, dtype=bool), 0.5, 0.5 / (size - 1))
+        for start in range(size):
+            assert p_value(counts[start], counts[start].sum() * exact[start]) > LEAST_P / sum(sizes), (j, start)
 
 
 def equal_laws(ours: np.ndarray, theirs: np.ndarray, cells: int) -> float:
