@@ -25,7 +25,7 @@ from temporalpairs.factorial.grids import GridDataset
 from temporalpairs.factorial.mpi3d import MPI3D
 from temporalpairs.factorial.reading import RawGrid
 from temporalpairs.factorial.shapes3d import SHAPES3D
-from temporalpairs.store.manifest import Edition
+from temporalpairs.store.manifest import Origin
 
 BATCH = 64
 TARGETS = {"dsprites": 20.0, "cars3d": 10.0}
@@ -61,7 +61,7 @@ def write_random(dataset: GridDataset, folder: Path) -> Path:
             yield block[: count - begin]
 
     grid = RawGrid(dataset.sizes, blocks(), [])
-    return dataset._write(folder / f"{dataset.name}.zarr", grid, Edition("random", "none"), None, progress=False)
+    return dataset._write(folder / f"{dataset.name}.zarr", grid, Origin("random", "none"), None, progress=False)
 
 
 def open_store(dataset: GridDataset, store: Path) -> None:

@@ -31,7 +31,7 @@ from kittimasks.card import attributes
 from temporalpairs.builders import open_annotations
 from temporalpairs.sequences import Sequences
 from temporalpairs.store import read_store, write_store
-from temporalpairs.store.manifest import Edition
+from temporalpairs.store.manifest import Origin
 
 FULL_FRAMES = 84_626  # frames of the released dataset: 82,506 pairs of about 2,120 sequences
 PROBE = """
@@ -129,7 +129,7 @@ def full_size_store(scratch: Path, name: str) -> Path:
     )
     names = [f"{i:04d}" for i in range(25)]
     facts = attributes(
-        Edition("of a benchmark", "MIT"), videos=names, sources=[], builder={"name": "", "options": {}}, categories={}
+        Origin("of a benchmark", "MIT"), videos=names, sources=[], builder={"name": "", "options": {}}, categories={}
     )
     return write_store(scratch / name, sequences, facts)
 

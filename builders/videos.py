@@ -106,8 +106,10 @@ def try_videos(
     tasks = [(_work, (i, video, work, every, skip)) for i, video in enumerate(annotations.videos)]
     found: list[VideoDone[Any] | RawDataError] = []
     for video in run_in_order(tasks, jobs, executor, title, progress=progress):
-        done = then is not None and isinstance(video, VideoDone)
-        found.append(replace(video, result=then(video.result)) if done else video)
+        if then is not None and isinstance(video, VideoDone):
+            found.append(replace(video, result=then(video.result)))
+        else:
+            found.append(video)
     return VideosDone(
         done=tuple(video for video in found if isinstance(video, VideoDone)),
         left_out=tuple(

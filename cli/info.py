@@ -36,8 +36,8 @@ def describe(path: Path) -> str:
     from temporalpairs.store import read_attributes
 
     attributes = read_attributes(path)
-    title, edition = (" ".join(str(attributes.get(key) or "").split()) for key in ("title", "edition"))
-    lines = [f"{title or 'untitled'}  {edition}".rstrip()]
+    title, origin = (" ".join(str(attributes.get(key) or "").split()) for key in ("title", "origin"))
+    lines = [f"{title or 'untitled'}  {origin}".rstrip()]
     lines += [f"  {label:11}{' '.join(str(text).split())}" for label, text in _facts(attributes) if text]
     return "\n".join([*lines, f"  {'store':11}{path}"])
 

@@ -21,7 +21,7 @@ from temporalpairs.files import exists
 from temporalpairs.sequences import PACKED_BYTES
 from temporalpairs.store import StoreFormat, manifest, store_path
 from temporalpairs.store.grid import Grid, open_grid, write_grid
-from temporalpairs.store.manifest import SYNTHETIC_LICENSE, DatasetFacts, Edition
+from temporalpairs.store.manifest import SYNTHETIC_LICENSE, DatasetDescription, Origin
 
 if TYPE_CHECKING:
     from temporalpairs.factorial.dataset import FactorGrid
@@ -203,7 +203,7 @@ class GridDataset:
         *,
         format: StoreFormat | None = None,
         progress: bool = True,
-        edition: Edition | None = None,
+        origin: Origin | None = None,
     ) -> Path:
         """Convert raw files at hand to a store.
 
@@ -214,7 +214,7 @@ class GridDataset:
             raw: the published file, the files, or the folder that they are in.
             format: ``"zarr"`` or None; a grid is mapped from a zarr store.
             progress: show a progress bar on a terminal.
-            edition: what the store says of its origin; by default, that it was built.
+            origin: what the store says of its origin; by default, that it was built.
 
         Returns:
             The path of the store.
@@ -228,8 +228,8 @@ class GridDataset:
         if exists(path):
             raise StoreExistsError(path)
         with self.read(given_paths(raw)) as grid:
-            edition = edition or Edition("built from raw files", self.license)
-            written = self._write(path, grid, edition, format, progress=progress)
+            origin = origin or Origin("built from raw files", self.license)
+            written = self._write(path, grid, origin, format, progress=progress)
         differ = [
             f"{size} {factor.name} (published: {factor.size})"
             for factor, size in zip(self.factors, grid.sizes, strict=True)
@@ -255,26 +255,24 @@ class GridDataset:
 
     def _release(self, variant: str) -> PublishedFiles:
         store = f"{self.name}-{variant}" if variant else self.name
-        edition = Edition(f"release, {variant}" if variant else "release", self.license)
-        return PublishedFiles(self.title, self.files[variant], store, partial(_convert, self, edition))
+        origin = Origin(f"release, {variant}" if variant else "release", self.license)
+        return PublishedFiles(self.title, self.files[variant], store, partial(_convert, self, origin))
 
     def _build_sample(self, out: Path) -> None:
         sizes = tuple(factor.sample for factor in self.factors)
         categorical = tuple(factor.categorical for factor in self.factors)
         drawn = draw_grid(sizes, categorical, self.scene, self.channels, packed=self.packed)
         notes = "Synthetic: drawn by temporalpairs.factorial.sample; no image of the dataset is in it."
-        edition = Edition("synthetic sample", SYNTHETIC_LICENSE, notes, synthetic=True)
-        self._write(store_path(out)[0], RawGrid(sizes, drawn, []), edition, None, progress=False)
+        origin = Origin("synthetic sample", SYNTHETIC_LICENSE, notes, synthetic=True)
+        self._write(store_path(out)[0], RawGrid(sizes, drawn, []), origin, None, progress=False)
 
-    def _write(
-        self, path: Path, grid: RawGrid, edition: Edition, format: StoreFormat | None, *, progress: bool
-    ) -> Path:
-        facts = DatasetFacts(self.name, self.title, self.homepage, self.names, ("",) * len(self.names))
+    def _write(self, path: Path, grid: RawGrid, origin: Origin, format: StoreFormat | None, *, progress: bool) -> Path:
+        description = DatasetDescription(self.name, self.title, self.homepage, self.names, ("",) * len(self.names))
         papers = [Path(__file__).parent / "citations" / f"{name}.bib" for name in (self.name, "klindt2021")]
         attributes: dict[str, Any] = {
             **manifest.attributes(
-                facts,
-                edition,
+                description,
+                origin,
                 image_shape=(SIDE, SIDE),
                 videos=[],
                 sources=grid.sources,
@@ -297,8 +295,8 @@ class GridDataset:
             return write_grid(path, blocks, (count, width), attributes, format)
 
 
-def _convert(dataset: GridDataset, edition: Edition, paths: list[Path], out: Path) -> None:
-    dataset.build(out, paths, edition=edition)
+def _convert(dataset: GridDataset, origin: Origin, paths: list[Path], out: Path) -> None:
+    dataset.build(out, paths, origin=origin)
 
 
 def _counted(bar: tqdm[Any], block: Any) -> Any:

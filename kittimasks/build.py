@@ -15,7 +15,7 @@ from temporalpairs.builders.videos import work_on_videos
 from temporalpairs.checks import of_kind
 from temporalpairs.errors import OptionError, StoreExistsError
 from temporalpairs.store import StoreFormat, store_path, writing_store
-from temporalpairs.store.manifest import Edition
+from temporalpairs.store.manifest import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ def build_kitti_masks(
     long_before_hole: bool | None = None,
     every: int = 1,
     on_error: OnError = "stop",
-    edition: Edition | None = None,
+    origin: Origin | None = None,
 ) -> Path:
     """Build a KITTI Masks store from tracked masks; MOTS annotations give what the released dataset was made of.
 
@@ -65,7 +65,7 @@ def build_kitti_masks(
         every: keep every n-th annotated frame, as dense annotations need to compare with sparse ones.
         on_error: ``"stop"``, or ``"skip"`` to leave out a video that cannot be used. The store's attributes list each
             with the reason, and a `DatasetWarning` tells of it.
-        edition: what the store says of its edition and license; by default that it was built from raw annotations,
+        origin: what the store says of its origin and license; by default that it was built from raw annotations,
             under the license that their format states.
 
     Returns:
@@ -87,8 +87,8 @@ def build_kitti_masks(
         ```
     """
     path, format = store_path(out, format)
-    if edition is not None:
-        of_kind("edition", edition, Edition, "an Edition")
+    if origin is not None:
+        of_kind("origin", origin, Origin, "an Origin")
     if os.path.lexists(path):
         raise StoreExistsError(path)
     opened = open_annotations(annotations, reader, on_error=on_error)
@@ -118,7 +118,7 @@ def build_kitti_masks(
                 "pixels in two frames in a row. Look at categories, min_pixels, crops and drop_extreme_ids."
             )
         attributes = card.attributes(
-            edition or replace(card.BUILT, license=opened.license or card.BUILT.license),
+            origin or replace(card.BUILT, license=opened.license or card.BUILT.license),
             videos=videos.names,
             sources=videos.sources,
             builder={"name": "build_kitti_masks", "options": {**_json(options), "every": int(every)}},

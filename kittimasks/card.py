@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from temporalpairs.store import manifest
-from temporalpairs.store.manifest import SYNTHETIC_LICENSE, DatasetFacts, Edition
+from temporalpairs.store.manifest import SYNTHETIC_LICENSE, DatasetDescription, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ RECORD = 3931823  # Zenodo
 RELEASED_FILENAME = "kitti_peds_v2.pickle"
 PUBLISHED_PAIRS = 82_506  # pairs of consecutive frames (Klindt et al. 2021)
 
-FACTS = DatasetFacts(
+DESCRIPTION = DatasetDescription(
     dataset="kitti-masks",
     title="KITTI Masks",
     homepage=f"https://doi.org/10.5281/zenodo.{RECORD}",
@@ -26,8 +26,8 @@ FACTS = DatasetFacts(
 )
 IMAGE_SHAPE = (64, 64)
 
-BUILT = Edition("built from raw annotations", "that of the annotations, which do not state one")
-SYNTHETIC = Edition(
+BUILT = Origin("built from raw annotations", "that of the annotations, which do not state one")
+SYNTHETIC = Origin(
     "synthetic sample",
     SYNTHETIC_LICENSE,
     notes="Synthetic: drawn by tools/kitti_masks_sample.py in the format of KITTI MOTS. No real person is in it.",
@@ -36,7 +36,7 @@ SYNTHETIC = Edition(
 
 
 def attributes(
-    edition: Edition,
+    origin: Origin,
     *,
     videos: Sequence[str],
     sources: Sequence[SourceFile],
@@ -48,7 +48,7 @@ def attributes(
     """Put together the attributes of a KITTI Masks store.
 
     Args:
-        edition: the edition that the store holds, with its license.
+        origin: where the data are from, and their license.
         videos: name of each video.
         sources: the raw files.
         builder: what built the store, and with which options.
@@ -58,8 +58,8 @@ def attributes(
     """
     paper = Path(__file__).with_name("CITATION.bib").read_text(encoding="utf-8")
     return manifest.attributes(
-        FACTS,
-        edition,
+        DESCRIPTION,
+        origin,
         image_shape=IMAGE_SHAPE,
         videos=videos,
         sources=sources,

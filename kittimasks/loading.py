@@ -29,11 +29,11 @@ def _convert(pickle: Path, out: Path, license: str | None, verified: bool) -> No
 def _build_sample(out: Path) -> None:
     from kittimasks.build import build_kitti_masks
 
-    build_kitti_masks(out, [SAMPLE_FOLDER], progress=False, edition=card.SYNTHETIC)
+    build_kitti_masks(out, [SAMPLE_FOLDER], progress=False, origin=card.SYNTHETIC)
 
 
-RELEASE = Release(card.FACTS.title, card.RECORD, card.RELEASED_FILENAME, card.FACTS.dataset, _convert)
-SAMPLE = Sample(f"{card.FACTS.dataset}-sample", lambda: sorted(SAMPLE_FOLDER.glob("*.txt")), _build_sample)
+RELEASE = Release(card.DESCRIPTION.title, card.RECORD, card.RELEASED_FILENAME, card.DESCRIPTION.dataset, _convert)
+SAMPLE = Sample(f"{card.DESCRIPTION.dataset}-sample", lambda: sorted(SAMPLE_FOLDER.glob("*.txt")), _build_sample)
 
 
 def load_kitti_masks(

@@ -32,7 +32,7 @@ from temporalpairs.errors import DatasetWarning, OptionError, ReleasedFileError,
 from temporalpairs.sequences import SIDE, UNKNOWN, Sequences
 from temporalpairs.store import read_store, write_store
 from temporalpairs.store.atomic import publishing
-from temporalpairs.store.manifest import Edition
+from temporalpairs.store.manifest import Origin
 from temporalpairs.tracks import SourceFile
 
 if TYPE_CHECKING:
@@ -378,7 +378,7 @@ def convert_release(path: Path, out: Path, *, license: str | None = None, verifi
         f"{len(sequences):,} sequences were recognized by their masks. Its MD5 {checked}."
     )
     attributes = card.attributes(
-        Edition("release v2", license or mots.LICENSE, notes),
+        Origin("release v2", license or mots.LICENSE, notes),
         videos=list(origins.videos),
         sources=[SourceFile(path.name, path.stat().st_size, sha256)],
         builder={"name": "convert_release", "options": {}},
@@ -407,11 +407,11 @@ def export_release(store: str | Path, out: str | Path) -> Path:
     """
     out = Path(out)
     if out.suffix not in (".pickle", ".pkl"):
-        raise OptionError(f"{out}: {card.FACTS.title} is exported as a pickle; give a name that ends in .pickle.")
+        raise OptionError(f"{out}: {card.DESCRIPTION.title} is exported as a pickle; give a name that ends in .pickle.")
     read = read_store(store)
     frames = read.sequences.frames
-    if read.attributes["dataset"] != card.FACTS.dataset or frames is None:
-        held, wanted = read.attributes["title"], card.FACTS.title
+    if read.attributes["dataset"] != card.DESCRIPTION.dataset or frames is None:
+        held, wanted = read.attributes["title"], card.DESCRIPTION.title
         raise WrongStoreError(store, f"it holds {held}, not {wanted}", f"a {wanted} store")
     write_released(out, frames, read.sequences.factors, read.sequences.start)
     return out

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int64
 
-from kittimasks.card import FACTS
+from kittimasks.card import DESCRIPTION
 from temporalpairs.checks import shown
 from temporalpairs.errors import OptionError, WrongStoreError
 from temporalpairs.loaders.source import compose
@@ -32,9 +32,9 @@ def choose_windows(
     """
     if not isinstance(store, Store):
         raise OptionError(f"store={shown(store)}: give what read_store() returns.")
-    if store.attributes["dataset"] != FACTS.dataset:
+    if store.attributes["dataset"] != DESCRIPTION.dataset:
         raise WrongStoreError(
-            store.path, f"it holds {store.attributes['title']}, not {FACTS.title}", f"a {FACTS.title} store"
+            store.path, f"it holds {store.attributes['title']}, not {DESCRIPTION.title}", f"a {DESCRIPTION.title} store"
         )
     chosen = choose(store.sequences, store.attributes["videos"], split)
     windows = Windows.of(store.sequences, chosen, options)

@@ -375,7 +375,7 @@ class WindowDataset(Dataset[Sample]):
     def __repr__(self) -> str:
         window, shape = self.source.window, list(self.source.sample_shape)
         counted = f"{len(self):,} {'pairs' if window == 2 else f'windows of {window}'}"
-        parts = [] if self.info is None else [self.info.edition]
+        parts = [] if self.info is None else [self.info.origin]
         parts += [f"split {self.split}"] * (self.split != "all")
         if self.sequences is not None:
             parts += [f"{len(self.sequences):,} sequences", f"{self.sequences.frames:,} frames"]

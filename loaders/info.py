@@ -11,7 +11,7 @@ from temporalpairs.errors import OptionError
 
 _PROVENANCE = ("sources", "builder", "package_version", "notes")
 _READ = (
-    "dataset", "title", "edition", "license", "citation", "homepage", "synthetic", "factor_units", "counts",
+    "dataset", "title", "origin", "license", "citation", "homepage", "synthetic", "factor_units", "counts",
     "manifest_sha256", *_PROVENANCE,
 )  # fmt: skip
 
@@ -23,7 +23,7 @@ class DatasetInfo:
     Attributes:
         dataset: the dataset's key in `temporalpairs.datasets`.
         title: the dataset's name.
-        edition: which edition of it this is: the release, the synthetic sample, or a build from raw annotations.
+        origin: where the data are from: the release, the synthetic sample, or a build from raw annotations.
         license: of the data.
         citation: BibTeX of the paper to cite.
         homepage: where the dataset is published.
@@ -36,7 +36,7 @@ class DatasetInfo:
 
     dataset: str
     title: str
-    edition: str
+    origin: str
     license: str
     citation: str
     homepage: str
@@ -59,7 +59,7 @@ class DatasetInfo:
         return cls(
             dataset=attributes["dataset"],
             title=attributes["title"],
-            edition=attributes["edition"],
+            origin=attributes["origin"],
             license=attributes["license"],
             citation=attributes["citation"],
             homepage=attributes["homepage"],

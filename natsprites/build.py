@@ -19,7 +19,7 @@ from temporalpairs.checks import of_kind
 from temporalpairs.errors import OptionError, RawDataError, StoreExistsError
 from temporalpairs.sequences import SIDE
 from temporalpairs.store import StoreFormat, store_path, write_store
-from temporalpairs.store.manifest import Edition
+from temporalpairs.store.manifest import Origin
 from temporalpairs.tracks import MaskTrack, VideoTracks
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def build_natural_sprites(
     stride: int = STRIDE,
     every: int = 1,
     on_error: OnError = "stop",
-    edition: Edition | None = None,
+    origin: Origin | None = None,
 ) -> Path:
     """Build a Natural Sprites store from tracked masks; of YouTube-VIS 2019, the defaults give the released file.
 
@@ -64,7 +64,7 @@ def build_natural_sprites(
         every: keep every n-th annotated frame, as dense annotations need to compare with sparse ones.
         on_error: ``"stop"``, or ``"skip"`` to leave out a video that cannot be used. The store's attributes list each
             with the reason, and a `DatasetWarning` tells of it.
-        edition: what the store says of its origin and license; by default, that it was built, and the license of the
+        origin: what the store says of its origin and license; by default, that it was built, and the license of the
             annotations.
 
     Returns:
@@ -84,8 +84,8 @@ def build_natural_sprites(
         ```
     """
     path, format = store_path(out, format)
-    if edition is not None:
-        of_kind("edition", edition, Edition, "an Edition")
+    if origin is not None:
+        of_kind("origin", origin, Origin, "an Origin")
     if os.path.lexists(path):
         raise StoreExistsError(path)
     options = MeasureOptions(downscale=downscale, keep_aspect=keep_aspect, stride=stride)
@@ -101,7 +101,7 @@ def build_natural_sprites(
     )
     numbers = first[sequences.video] + step[sequences.video] * sequences.first_frame
     attributes = card.attributes(
-        edition or replace(card.BUILT, license=annotations.license or card.BUILT.license),
+        origin or replace(card.BUILT, license=annotations.license or card.BUILT.license),
         image_shape=(SIDE, SIDE) if downscale else None,
         crop_columns=options.columns,
         categories=annotations.categories,

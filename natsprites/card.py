@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from temporalpairs.store import manifest
-from temporalpairs.store.manifest import SYNTHETIC_LICENSE, DatasetFacts, Edition
+from temporalpairs.store.manifest import SYNTHETIC_LICENSE, DatasetDescription, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ CATEGORIES_2019 = (
     "mouse", "frog", "eagle", "earless_seal", "tennis_racket",
 )  # fmt: skip
 
-FACTS = DatasetFacts(
+DESCRIPTION = DatasetDescription(
     dataset="natural-sprites",
     title="Natural Sprites",
     homepage=f"https://doi.org/10.5281/zenodo.{RECORD}",
@@ -34,8 +34,8 @@ FACTS = DatasetFacts(
     factor_units=("px", "px", "px²"),
 )
 
-BUILT = Edition("built from raw annotations", "that of the annotations, which do not state one")
-SYNTHETIC = Edition(
+BUILT = Origin("built from raw annotations", "that of the annotations, which do not state one")
+SYNTHETIC = Origin(
     "synthetic sample",
     SYNTHETIC_LICENSE,
     notes="Synthetic: drawn by tools/natural_sprites_sample.py in the format of YouTube-VIS. No real video is in it.",
@@ -44,7 +44,7 @@ SYNTHETIC = Edition(
 
 
 def attributes(
-    edition: Edition,
+    origin: Origin,
     *,
     image_shape: Sequence[int] | None,
     crop_columns: Sequence[int],
@@ -58,7 +58,7 @@ def attributes(
     """Put together the attributes of a Natural Sprites store.
 
     Args:
-        edition: the edition that the store holds, with its license.
+        origin: where the data are from, and their license.
         image_shape: height and width of a crop; None where crops are whole images of any size.
         crop_columns: first column of each crop in the shrunk image.
         videos: name of each video.
@@ -70,8 +70,8 @@ def attributes(
     """
     paper = Path(__file__).with_name("CITATION.bib").read_text(encoding="utf-8")
     shared = manifest.attributes(
-        FACTS,
-        edition,
+        DESCRIPTION,
+        origin,
         image_shape=image_shape,
         videos=videos,
         sources=sources,

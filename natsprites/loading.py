@@ -33,11 +33,11 @@ def _convert(csv: Path, out: Path, license: str | None, verified: bool) -> None:
 def _build_sample(out: Path) -> None:
     from natsprites.build import build_natural_sprites
 
-    build_natural_sprites(out, [SAMPLE_FILE], progress=False, edition=card.SYNTHETIC)
+    build_natural_sprites(out, [SAMPLE_FILE], progress=False, origin=card.SYNTHETIC)
 
 
-RELEASE = Release(card.FACTS.title, card.RECORD, card.RELEASED_FILENAME, card.FACTS.dataset, _convert)
-SAMPLE = Sample(f"{card.FACTS.dataset}-sample", lambda: [SAMPLE_FILE], _build_sample)
+RELEASE = Release(card.DESCRIPTION.title, card.RECORD, card.RELEASED_FILENAME, card.DESCRIPTION.dataset, _convert)
+SAMPLE = Sample(f"{card.DESCRIPTION.dataset}-sample", lambda: [SAMPLE_FILE], _build_sample)
 
 
 def load_natural_sprites(

@@ -28,7 +28,7 @@ from temporalpairs.errors import DatasetWarning, OptionError, ReleasedFileError,
 from temporalpairs.sequences import SIDE, UNKNOWN
 from temporalpairs.store import read_store, write_store
 from temporalpairs.store.atomic import publishing
-from temporalpairs.store.manifest import Edition, annotated_frame
+from temporalpairs.store.manifest import Origin, annotated_frame
 from temporalpairs.tracks import SourceFile
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def convert_release(path: Path, out: Path, *, license: str | None = None, verifi
     checked = "matched the record's when it was downloaded" if verified else "was not compared with the record's"
     notes = f"The released file does not say which video an object is of. Its MD5 {checked}."
     attributes = card.attributes(
-        Edition("release", license or youtube_vis.LICENSE, notes),
+        Origin("release", license or youtube_vis.LICENSE, notes),
         image_shape=(SIDE, SIDE),
         crop_columns=MeasureOptions().columns,
         videos=[],
@@ -308,11 +308,11 @@ def export_release(store: str | Path, out: str | Path) -> Path:
     """
     out = Path(out)
     if out.suffix != ".csv":
-        raise OptionError(f"{out}: {card.FACTS.title} is exported as a CSV; give a name that ends in .csv.")
+        raise OptionError(f"{out}: {card.DESCRIPTION.title} is exported as a CSV; give a name that ends in .csv.")
     read = read_store(store)
     attributes, objects = read.attributes, read.sequences.objects
-    if attributes["dataset"] != card.FACTS.dataset:
-        held, wanted = attributes["title"], card.FACTS.title
+    if attributes["dataset"] != card.DESCRIPTION.dataset:
+        held, wanted = attributes["title"], card.DESCRIPTION.title
         raise WrongStoreError(store, f"it holds {held}, not {wanted}", f"a {wanted} store")
     if "rendered" in attributes or objects is None:
         held = "rendered images" if "rendered" in attributes else "no objects, which a CSV has rows for"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8, UInt64
 
-from natsprites.card import FACTS
+from natsprites.card import DESCRIPTION
 from natsprites.motion import MOVED, Motion, MotionLaw, check_law
 from natsprites.rendering.options import SpriteOptions
 from natsprites.transitions import AREA_FILTER, Bins, Transitions, find_transitions, keep_usual_areas
@@ -111,9 +111,9 @@ def choose_sprites(store: Store, choice: SpriteChoice) -> ChosenSprites:
     if not isinstance(store, Store):
         raise OptionError(f"store={checks.shown(store)}: give what read_store() returns.")
     attributes = store.attributes
-    if attributes["dataset"] != FACTS.dataset:
+    if attributes["dataset"] != DESCRIPTION.dataset:
         raise WrongStoreError(
-            store.path, f"it holds {attributes['title']}, not {FACTS.title}", f"a {FACTS.title} store"
+            store.path, f"it holds {attributes['title']}, not {DESCRIPTION.title}", f"a {DESCRIPTION.title} store"
         )
     if attributes["image_shape"] is None:
         raise WrongStoreError(

@@ -33,7 +33,7 @@ class Subject:
     """What a picture is of.
 
     Attributes:
-        title: the dataset and its edition.
+        title: the dataset and its origin.
         summary: how much there is of it.
         names: names of the sequences' factors.
         units: units of the sequences' factors.
@@ -181,7 +181,7 @@ def open_windows(dataset: WindowDataset) -> Subject:
     """Take the windows of a dataset for sequences of a few frames."""
     info: Any = dataset.info  # a dataset need not have one
     return Subject(
-        title=type(dataset).__name__ if info is None else f"{info.title}: {info.edition}",
+        title=type(dataset).__name__ if info is None else f"{info.title}: {info.origin}",
         summary=f"{len(dataset):,} windows of {dataset.source.window} frames.",
         names=dataset.factor_names,
         units=dataset.factor_units or ("",) * len(dataset.factor_names),
@@ -197,7 +197,7 @@ def described(attributes: dict[str, Any], columns: int) -> tuple[str, tuple[str,
         attributes: of the store.
         columns: number of its factors; those that are not named are called by their number.
     """
-    title = ": ".join(str(attributes[key]) for key in ("title", "edition") if key in attributes)
+    title = ": ".join(str(attributes[key]) for key in ("title", "origin") if key in attributes)
     names, units = (list(map(str, attributes.get(key) or ())) for key in ("factor_names", "factor_units"))
     names += [f"factor {column}" for column in range(len(names), columns)]
     return clean(title) or "A store", tuple(names[:columns]), tuple([*units, *[""] * columns][:columns])

@@ -112,7 +112,7 @@ class TransitionStatistics:
     """The table of transitions.
 
     Attributes:
-        title: the dataset and its edition.
+        title: the dataset and its origin.
         groups: all transitions first, then categories from the most to the fewest transitions, equal ones by id.
         still: names of the factors that never change within a sequence, which are left out.
         seed: random seed of the draws for the mutual information.

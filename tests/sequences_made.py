@@ -6,7 +6,7 @@ import numpy as np
 
 from kittimasks.card import attributes
 from temporalpairs.sequences import PACKED_BYTES, UNKNOWN, Sequences
-from temporalpairs.store.manifest import Edition
+from temporalpairs.store.manifest import Origin
 
 
 def made_sequences(lengths: list[int], *, videos: int = 3, seed: int = 0) -> Sequences:
@@ -58,7 +58,7 @@ def numbered_sequences(lengths: list[int]) -> Sequences:
 def made_attributes(videos: int = 3) -> dict[str, object]:
     """Return attributes that fit `made_sequences`."""
     names = [f"{i:04d}" for i in range(videos)]
-    edition = Edition("made by a test", "CC BY-NC-SA 3.0")
+    origin = Origin("made by a test", "CC BY-NC-SA 3.0")
     return attributes(
-        edition, videos=names, sources=[], builder={"name": "", "options": {}}, categories={2: "pedestrian"}
+        origin, videos=names, sources=[], builder={"name": "", "options": {}}, categories={2: "pedestrian"}
     )

@@ -232,7 +232,7 @@ def test_a_release_is_downloaded_converted_and_told_about(name: str, mirror: Pat
     assert any(f"states no checksum; what arrived has SHA-256 {source['sha256']}" in text for text in texts)
     assert any("published: " in text for text in texts)
     assert len(dataset) == len(images)
-    assert dataset.info.edition.startswith("release")
+    assert dataset.info.origin.startswith("release")
     left = {path.name for path in (tmp_path / "home").iterdir()}
     assert left <= {dataset.store.name, f".{dataset.store.stem}.lock"}, "the downloaded file goes"
     again = load[name](root=tmp_path / "home", download=False)
@@ -244,7 +244,7 @@ def test_every_variant_of_mpi3d_is_a_release(mirror: Path, tmp_path: Path) -> No
     raw.rename(mirror / "mpi3d_toy.npz")
     with pytest.warns(DatasetWarning):
         toy = factorial.load_mpi3d(root=tmp_path, variant="toy")
-    assert (toy.store.name, toy.info.edition) == ("mpi3d-toy.zarr", "release, toy")
+    assert (toy.store.name, toy.info.origin) == ("mpi3d-toy.zarr", "release, toy")
     assert toy.load_options["variant"] == "toy"
     with pytest.raises(SourceMissingError, match=r"mpi3d_real\.npz"):
         factorial.load_mpi3d(root=tmp_path, download=False)

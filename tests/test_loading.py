@@ -61,7 +61,7 @@ class Dataset:
     release: Release
     count: int  # of samples in a made release
     told: str  # of what it has and what was published
-    edition: str
+    origin: str
     factors: np.ndarray
 
 
@@ -144,7 +144,7 @@ def test_the_release_is_downloaded_verified_converted_once_and_removed(
         loaded = dataset.load(root=tmp_path)
     assert len(loaded) == dataset.count
     assert np.array_equal(read_store(loaded.store).sequences.factors, dataset.factors)
-    assert loaded.info.edition == dataset.edition
+    assert loaded.info.origin == dataset.origin
     assert loaded.info.license == "cc-by-4.0"
     assert "matched the record's" in loaded.info.provenance["notes"]
     assert loaded.sequences[0].video is None

@@ -229,7 +229,7 @@ def test_names_of_all_sorts_stay_in_their_room(name: str, tmp_path: Path) -> Non
 
 
 def test_stores_that_say_little_are_drawn_or_refused(stores: dict[str, Store], tmp_path: Path) -> None:
-    little = {"title": "Mine", "edition": "1", "factor_names": ["speed"]}
+    little = {"title": "Mine", "origin": "1", "factor_names": ["speed"]}
     for sequences in (made_sequences([9, 5]), walks([9, 5])):
         plot(Store(tmp_path, little, sequences))
         plot_pairs(Store(tmp_path, little, sequences), pairs=1)

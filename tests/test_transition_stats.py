@@ -37,7 +37,7 @@ needs_references = pytest.mark.skipif(
 )
 ATTRIBUTES = {
     "title": "Natural Sprites",
-    "edition": "made by a test",
+    "origin": "made by a test",
     "factor_names": ["y", "x", "area"],
     "factor_units": ["px", "px", "px²"],
 }

@@ -60,10 +60,10 @@ def render_store(
         raise StoreExistsError(path)
     read = read_store(store)
     held = read.attributes
-    if held["dataset"] != card.FACTS.dataset or held["image_shape"] is None or "rendered" in held:
+    if held["dataset"] != card.DESCRIPTION.dataset or held["image_shape"] is None or "rendered" in held:
         raise WrongStoreError(
             store,
-            f"it holds {held['title']}, {held['edition']}",
+            f"it holds {held['title']}, {held['origin']}",
             "a Natural Sprites store of mask statistics, from which sprites are rendered",
         )
     options = SpriteOptions() if sprites is None else of_kind("sprites", sprites, SpriteOptions, "SpriteOptions")
@@ -131,7 +131,7 @@ def _attributes(held: dict[str, Any], options: SpriteOptions, seed: int) -> dict
     described = {"sprites": options.to_json(), "seed": seed, "statistics_sha256": held["manifest_sha256"]}
     return {
         **{key: value for key, value in held.items() if key not in added},
-        "edition": f"{held['edition']}, rendered",
+        "origin": f"{held['origin']}, rendered",
         "image_shape": [options.size, options.size],
         "factor_names": [*held["factor_names"], *(name for name, _ in looks)],
         "factor_units": [*held["factor_units"], *(unit for _, unit in looks)],
