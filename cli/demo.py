@@ -125,11 +125,8 @@ def _repaint(entries: list[DatasetEntry], out: Path) -> None:
     folder = out / "mask-folders" / "Annotations"
     for video in open_annotations(entries[0].resolve("sample").files()[:_REPAINTED]).videos:
         read = video.read()
-        images = {
-            frame: np.zeros(size, np.uint8)
-            for track in read.tracks
-            for frame, size in zip(track.frames.tolist(), track.sizes.tolist(), strict=True)
-        }
+        numbers = range(read.first_frame, read.first_frame + read.length)
+        images = {number: np.zeros(read.tracks[0].sizes[0], np.uint8) for number in numbers}
         for value, track in enumerate(read.tracks, 1):
             for frame, mask in zip(track.frames.tolist(), track, strict=True):
                 images[frame][mask.to_mask()] = value

@@ -30,7 +30,7 @@ from kittimasks.origins import find_origins
 from temporalpairs.builders.formats import mots
 from temporalpairs.errors import DatasetWarning, OptionError, ReleasedFileError, WrongStoreError
 from temporalpairs.sequences import SIDE, UNKNOWN, Sequences
-from temporalpairs.store import read_store, write_store
+from temporalpairs.store import read_store, write_store, writing
 from temporalpairs.store.atomic import publishing
 from temporalpairs.store.manifest import Origin
 from temporalpairs.tracks import SourceFile
@@ -315,7 +315,7 @@ def write_released(
     parts = [slice(first, end) for first, end in pairwise(start.tolist())]
     masks = [_Packed(frames[part]) for part in parts]
     values = [factors[part].astype("<f4") for part in parts]
-    with publishing(path) as private, private.open("xb") as file:
+    with writing(path), publishing(path) as private, private.open("xb") as file:
         pickle.dump({_MASKS: masks, _FACTORS: values}, _AsNumPy1(file), protocol=3)
 
 
@@ -402,7 +402,7 @@ def export_release(store: str | Path, out: str | Path) -> Path:
     Raises:
         OptionError: ``out`` ends in something else than ``.pickle`` or ``.pkl``.
         WrongStoreError: the store holds another dataset.
-        StoreError: the store is damaged.
+        StoreError: the store is damaged, or the file cannot be written.
         StoreExistsError: there is something at ``out``.
     """
     out = Path(out)

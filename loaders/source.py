@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -321,3 +321,12 @@ def _one_of_each(
 def _listed(chosen: Int64[np.ndarray, "windows"], index: Index, epoch: int) -> Index:  # noqa: ARG001 - in every epoch
     listed: Index = chosen[index]
     return listed
+
+
+def protect(arrays: Any) -> None:
+    """Keep users from changing the arrays of a data class, which a dataset relies on."""
+    for field in fields(arrays):
+        value = getattr(arrays, field.name)
+        if isinstance(value, np.ndarray):
+            object.__setattr__(arrays, field.name, value.view())
+            getattr(arrays, field.name).flags.writeable = False

@@ -12,7 +12,7 @@ from temporalpairs.checks import array, of_kind, shown
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.chance import DELTA_T, below, words
 from temporalpairs.loaders.options import WindowOptions
-from temporalpairs.loaders.source import WindowSource, checksum
+from temporalpairs.loaders.source import WindowSource, checksum, protect
 from temporalpairs.sequences import PACKED_BYTES, SIDE, Sequences
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Windows(WindowSource):
         return cls(sequences, options, sequences.start[sequence] + place, sequences.start[sequence + 1] - 1)
 
     def __post_init__(self) -> None:
+        protect(self)
         object.__setattr__(self, "seed", self.options.seed)
 
     def __len__(self) -> int:

@@ -26,7 +26,7 @@ from natsprites.transitions import find_transitions, keep_usual_areas
 from temporalpairs.builders.formats import youtube_vis
 from temporalpairs.errors import DatasetWarning, OptionError, ReleasedFileError, WrongStoreError
 from temporalpairs.sequences import SIDE, UNKNOWN
-from temporalpairs.store import read_store, write_store
+from temporalpairs.store import read_store, write_store, writing
 from temporalpairs.store.atomic import publishing
 from temporalpairs.store.manifest import Origin, annotated_frame
 from temporalpairs.tracks import SourceFile
@@ -196,7 +196,7 @@ def write_released(path: Path, statistics: MaskStatistics) -> None:
     """
     _check_writable(statistics)
     longest = int(np.diff(statistics.start).max())
-    with publishing(path) as private, private.open("x", encoding="ascii", newline="") as file:
+    with writing(path), publishing(path) as private, private.open("x", encoding="ascii", newline="") as file:
         file.write(",".join(_column(i) for i in range(2 + longest)) + "\r\n")
         file.writelines(_lines(statistics))
 
@@ -303,7 +303,7 @@ def export_release(store: str | Path, out: str | Path) -> Path:
     Raises:
         OptionError: ``out`` ends in something else than ``.csv``, or the format cannot hold what the store holds.
         WrongStoreError: the store holds another dataset, or rendered images instead of mask statistics.
-        StoreError: the store is damaged.
+        StoreError: the store is damaged, or the file cannot be written.
         StoreExistsError: there is something at ``out``.
     """
     out = Path(out)

@@ -6,14 +6,14 @@ the two things that the reference's dataset class does to them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from temporalpairs.checks import number, whole
 from temporalpairs.errors import OptionError
+from temporalpairs.loaders.source import protect
 from temporalpairs.loaders.windows import list_starts
 from temporalpairs.sequences import Sequences
 
@@ -47,7 +47,7 @@ class Transitions:
     step: int = 1
 
     def __post_init__(self) -> None:
-        _protect(self)
+        protect(self)
 
     def __len__(self) -> int:
         return len(self.row)
@@ -152,7 +152,7 @@ class Bins:
     area: Float64[np.ndarray, "bins_area"]
 
     def __post_init__(self) -> None:
-        _protect(self)
+        protect(self)
 
     @classmethod
     def of(cls, transitions: Transitions, counts: tuple[int, int, int] = BINS) -> Bins:
@@ -191,12 +191,3 @@ def _nearest(
         part = flat[begin : begin + _CHUNK]
         nearest[begin : begin + _CHUNK] = np.abs(part[:, None] - centers).argmin(axis=1)
     return nearest.reshape(values.shape)
-
-
-def _protect(arrays: Any) -> None:
-    """Keep users from changing the arrays of a data class, which a dataset relies on."""
-    for field in fields(arrays):
-        value = getattr(arrays, field.name)
-        if isinstance(value, np.ndarray):
-            object.__setattr__(arrays, field.name, value.view())
-            getattr(arrays, field.name).flags.writeable = False

@@ -22,7 +22,7 @@ from temporalpairs import checks
 from temporalpairs.errors import OptionError, StoreCorruptError, WrongStoreError
 from temporalpairs.loaders.chance import ANGLE, COLOR, SHAPE, TRANSITION, below, words
 from temporalpairs.loaders.options import COUNTS, checked_seed
-from temporalpairs.loaders.source import WindowSource, checksum, compose
+from temporalpairs.loaders.source import WindowSource, checksum, compose, protect
 from temporalpairs.loaders.splits import choose
 from temporalpairs.sequences import SIDE
 from temporalpairs.store import Store
@@ -232,6 +232,9 @@ class SpriteWindows(_Images):
     seed: int = 0
     costly: bool = True
     motion: Motion | None = None
+
+    def __post_init__(self) -> None:
+        protect(self)
 
     @classmethod
     def of(

@@ -83,7 +83,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     with h5py.File(folder / "else.h5", "w") as file:
         file.create_dataset("frames", data=np.zeros((3, 512), np.uint8))
     for version, name in ((3, "else.zarr"), (2, "old.zarr")):
-        zarr.create_group(folder / name, zarr_format=version).create_array("frames", data=np.zeros((3, 512), np.uint8))
+        group = zarr.create_group(folder / name, zarr_format=version)
+        group.create_array("frames", shape=(3, 512), dtype="uint8")
     (folder / "kitti_peds_v2.pickle").write_bytes(pickle.dumps({"pedestrians": []}))
     (folder / "empty").mkdir()
     (folder / "foreign").mkdir()

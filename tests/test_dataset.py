@@ -421,6 +421,8 @@ def test_what_is_handed_out_can_be_changed_without_changing_the_dataset(masks: K
     assert masks.load_options["seed"] == masks.state_dict()["dataset"]["seed"] == 0
     assert count(masks) == before
     assert masks.sequences[2].factors.any()
+    with pytest.raises(ValueError, match="read-only"):
+        masks.source.first[:] = 0
 
 
 def test_the_repr_says_what_how_many_and_from_where(store: Path) -> None:

@@ -40,6 +40,7 @@ from temporalpairs.errors import (
     OptionError,
     ReleasedFileError,
     SourceMissingError,
+    StoreError,
     StoreExistsError,
     StoreNotFoundError,
     TemporalPairsError,
@@ -311,6 +312,19 @@ def test_the_csv_and_the_annotations_that_it_was_made_of_give_the_same(tmp_path:
     one, other = load_natural_sprites(raw), load_natural_sprites(released)
     assert other.sequences[0].category_name == "person"
     assert all(torch.equal(a, b) for i in (0, 7, 99) for a, b in zip(one[i], other[i], strict=True))
+
+
+def test_a_file_that_cannot_be_written_is_told_by_its_path(tmp_path: Path, raw: Path) -> None:
+    masks = load_kitti_masks(source="sample", root=tmp_path).store
+    assert masks is not None
+    (tmp_path / "taken").touch()
+    for export, store, name in (
+        (masks_release.export_release, masks, "taken/a.pickle"),
+        (sprites_release.export_release, raw, "taken/a.csv"),
+    ):
+        with pytest.raises(StoreError, match="could not be written") as told:
+            export(store, tmp_path / name)
+        assert str(told.value).startswith(str(tmp_path / name))
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path: Path, raw: Path) -> None:

@@ -153,11 +153,11 @@ def writing_store(path: Path, format: StoreFormat) -> Iterator[StoreWriter]:
         StoreError: the disk is full, the folder is not writable, or what was written does not read back.
     """
     with ExitStack() as stack:
-        with _writing(path):
+        with writing(path):
             built = stack.enter_context(publishing(path))
             writer = StoreWriter(path, built, _MODULES[format].Writer(built))
         yield writer
-        with _writing(path):
+        with writing(path):
             stack.close()
 
 
@@ -181,7 +181,7 @@ class StoreWriter:
         """
         if part.frames is not None and (part.frames.ndim != 2 or len(part.frames) != len(part.factors)):
             raise OptionError(self._misfit())
-        with _writing(self._path):
+        with writing(self._path):
             for name, array in _rows_of(part).items():
                 self._rows.setdefault(name, _Rows(name, self._writer)).add(array)
         self._tables.append(replace(part, frames=None, factors=np.empty((len(part.factors), 0), np.float32)))
@@ -199,7 +199,7 @@ class StoreWriter:
         table = self._tables[0] if len(self._tables) == 1 else Sequences.concatenate(self._tables)
         if not _fit(_rows_of(table) | _table_of(table), attributes):
             raise OptionError(self._misfit())
-        with _writing(self._path):
+        with writing(self._path):
             for name, array in _table_of(table).items():
                 self._rows[name] = _Rows(name, self._writer)
                 self._rows[name].add(array)
@@ -350,8 +350,9 @@ def _module_of(path: Path) -> ModuleType:
     raise NotAStoreError(path, "neither a folder nor a file")
 
 
-def _writing(path: Path) -> AbstractContextManager[None]:
-    remedy = "Look at the free space and the permissions there, then build again."
+def writing(path: Path) -> AbstractContextManager[None]:
+    """Turn what the operating system refuses while a path is written into an error that names the path."""
+    remedy = "Look at the free space and the permissions there, then try again."
     return telling_system_errors(path, "could not be written", remedy)
 
 

@@ -26,6 +26,7 @@ from temporalpairs.store import (
     signed,
     store_path,
     telling_system_errors,
+    writing,
 )
 from temporalpairs.store.atomic import publishing
 
@@ -112,8 +113,7 @@ def write_grid(
     path, format = store_path(out, format)
     if format != "zarr":
         raise OptionError(f"{path}: a grid of images is mapped from a zarr store; give NAME.zarr.")
-    remedy = "Look at the free space and the permissions there, then build again."
-    with telling_system_errors(path, "could not be written", remedy), publishing(path) as built:
+    with writing(path), publishing(path) as built:
         digest = _write(built, blocks, shape)
         arrays = {"frames": {"dtype": "uint8", "shape": list(shape), "sha256": digest, "mapped": True}}
         _describe(built, signed(attributes, {"frames": shape[0]}, arrays))
