@@ -188,6 +188,7 @@ def test_each_format_gives_the_same_masks(form: str, packed: bool, tmp_path: Pat
     named = {"burst": "YFCC100M/garden"}.get(form, "garden")
     categories = {"sav": (1, 1), "bdd100k": (3, 5)}.get(form, (3, 5))
     assert (video.name, video.length, video.first_frame, video.frame_step) == (named, FRAMES, 0, 4)
+    assert video.interval == (pytest.approx(1 / 6) if form == "sav" else None)
     assert_same_tracks(video.tracks, expected(categories=categories))
     assert video.sources[0].name == path.name
 

@@ -84,7 +84,10 @@ class MaskletVideo:
                 raise RawDataError(self.path, found, "one entry for each object", place=f"masklet {index}")
             for track, mask in zip(ids, row, strict=False):
                 masks.add(f"masklet {index}, object {track}", _STEP * index, track, OBJECT, mask, size)
-        return VideoTracks(self.name, masks.tracks(), (source,), len(content.masklet), frame_step=_STEP, path=self.path)
+        return VideoTracks(
+            self.name, masks.tracks(), (source,), len(content.masklet),
+            frame_step=_STEP, interval=_STEP / _RATE, path=self.path,
+        )  # fmt: skip
 
 
 def looks_like(path: Path) -> bool:
