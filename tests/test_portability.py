@@ -23,10 +23,11 @@ import scipy.stats, sklearn.svm, torch, zarr
 for name in '''
     sched_getaffinity posix_fadvise statvfs fstatvfs getuid geteuid getgid getpgid getgroups chown fchown fchmod mkfifo
     fork forkpty killpg nice uname sysconf getloadavg pread pwrite fdatasync sync lockf sendfile setsid
-    O_NOFOLLOW O_DIRECTORY O_CLOEXEC O_NONBLOCK O_SYNC
+    O_NOFOLLOW O_DIRECTORY O_CLOEXEC O_SYNC
 '''.split():
     if hasattr(os, name):
         delattr(os, name)
+os.process_cpu_count = os.cpu_count  # what Python 3.13 makes of them where the first name is missing
 
 import temporalpairs, temporalpairs.builders, temporalpairs.loaders
 from kittimasks import load_kitti_masks

@@ -190,7 +190,8 @@ def test_numbers_are_those_of_scipy_and_scikit_learn(monkeypatch: pytest.MonkeyP
     for statistics in group.factors:
         values = columns[statistics.factor]
         assert statistics.excess_kurtosis == pytest.approx(scipy.stats.kurtosis(values), rel=1e-12)
-        assert statistics.fits == (fit_generalized_normal(values), fit_laplace(values), fit_normal(values))
+        fits = fit_generalized_normal(values), fit_laplace(values), fit_normal(values)
+        assert repr(statistics.fits) == repr(fits)  # a shape may be NaN, which equals nothing
     assert [pair.factors for pair in group.pairs] == [("area", "x"), ("area", "y"), ("x", "y")]
     for pair in group.pairs:
         one, other = (columns[name] for name in pair.factors)
@@ -199,9 +200,9 @@ def test_numbers_are_those_of_scipy_and_scikit_learn(monkeypatch: pytest.MonkeyP
         assert pair.mutual_information == mutual_info_regression(one[:, None], other, random_state=4)[0]
     monkeypatch.setattr(transition_stats, "MAX_MI_TRANSITIONS", 300)
     first, again, other_seed = (transition_statistics(store, seed=seed).groups[0] for seed in (1, 1, 2))
-    assert first == again
+    assert repr(first) == repr(again)
     assert first.pairs != other_seed.pairs
-    assert first.factors == other_seed.factors == group.factors
+    assert repr(first.factors) == repr(other_seed.factors) == repr(group.factors)
 
 
 def test_categories_follow_by_count_with_their_names() -> None:
@@ -217,12 +218,13 @@ def test_categories_follow_by_count_with_their_names() -> None:
         (-1, "unknown", 24),
     ]
     assert [group.name for group in transition_statistics(walks(lengths)).groups] == ["all"]
-    assert transition_statistics(store, per_category=False).groups == transition_statistics(walks(lengths)).groups
+    together, unnamed = transition_statistics(store, per_category=False), transition_statistics(walks(lengths))
+    assert repr(together.groups) == repr(unnamed.groups)
     pieces = np.split(store.sequences.factors, store.sequences.start[1:-1])[1:3]
     expected = transition_statistics(store_of(pieces)).groups[0]
-    assert (statistics.groups[1].factors, statistics.groups[1].pairs) == (expected.factors, expected.pairs)
+    assert repr((statistics.groups[1].factors, statistics.groups[1].pairs)) == repr((expected.factors, expected.pairs))
     everything, only = transition_statistics(walks([50, 50], [2, 2])).groups
-    assert (only.name, only.factors, only.pairs) == ("2", everything.factors, everything.pairs)
+    assert repr((only.name, only.factors, only.pairs)) == repr(("2", everything.factors, everything.pairs))
 
 
 def degenerate() -> Iterator[tuple[Store, str]]:

@@ -40,7 +40,7 @@ class SpritesOnDevice:
     ) -> None:
         self._channels = channels
         self._renderer = TorchRenderer.of(options, device=device)
-        self._placed = torch.from_numpy(placed).to(device)
+        self._placed = torch.tensor(placed, device=device)
         degrees = np.array(options.degrees)
         self._turns = torch.from_numpy(rotations(degrees)).to(device)
         self._degrees = torch.from_numpy(degrees).to(device)
@@ -99,7 +99,7 @@ class ImagesOnDevice:
         self._shape = frame_shape
         self._images = torch.tensor(images, device=device)  # a copy: stores are read-only
         self._factors = torch.from_numpy(factors.astype(np.float32)).to(device)
-        self._rows = torch.from_numpy(rows).to(device)
+        self._rows = torch.tensor(rows, device=device)
 
     def read(self, plan: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Gather a batch; the plan's one column is the window."""
