@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from temporalpairs.builders.formats.opening import Place, UnpackedVideo, find_places
-from temporalpairs.checks import number
+from temporalpairs.checks import number, shown
 from temporalpairs.errors import OptionError, RawDataError
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def open_annotations(
     """
     if isinstance(paths, Annotations):
         if reader is not None or min_score is not None:
-            given = f"{reader=}" if reader is not None else f"{min_score=}"
+            given = f"min_score={shown(min_score)}" if reader is None else f"reader={shown(reader)}"
             raise OptionError(f"{given}: the annotations are open already. Leave it out.")
         return paths
     places = find_places(_listed(paths))
@@ -164,7 +164,7 @@ def open_annotations(
     module, options = _module(reader), {}
     if min_score is not None:
         if not hasattr(module, "MIN_SCORE"):
-            raise OptionError(f"min_score={min_score!r}: annotations of the format {reader} have no scores.")
+            raise OptionError(f"min_score={shown(min_score)}: annotations of the format {reader} have no scores.")
         options["min_score"] = number("min_score", min_score)
     with ExitStack() as named:
         for place in places:
@@ -180,7 +180,7 @@ def _listed(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
     try:
         listed = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     except TypeError as error:
-        raise OptionError(f"annotations={paths!r} is neither a path nor several. Give a str or a Path.") from error
+        raise OptionError(f"annotations={shown(paths)} is neither a path nor several. Give a str or a Path.") from error
     if not listed:
         raise OptionError("No path of annotations was given; give at least one.")
     return listed
@@ -188,7 +188,7 @@ def _listed(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
 
 def _module(reader: str) -> ModuleType:
     if str(reader) not in READERS:  # a list, which has no hash, is as unknown as any word
-        raise OptionError(f"reader={reader!r} is unknown; the readers are {', '.join(READERS)}.")
+        raise OptionError(f"reader={shown(reader)} is unknown; the readers are {', '.join(READERS)}.")
     return import_module(READERS[reader])
 
 
