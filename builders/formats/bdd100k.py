@@ -92,17 +92,17 @@ class _Size(msgspec.Struct):
     width: Side
 
 
-class _Frame(msgspec.Struct):
+class _Frame(msgspec.Struct, rename="camel"):
     name: str = ""
-    videoName: str | None = None  # noqa: N815 - Scalabel's names
-    frameIndex: Natural | None = None  # noqa: N815
+    video_name: str | None = None
+    frame_index: Natural | None = None
     index: Natural | None = None
     size: _Size | None = None
     labels: list[_Label] | None = None
 
 
-class _Config(msgspec.Struct):
-    imageSize: _Size | None = None  # noqa: N815
+class _Config(msgspec.Struct, rename="camel"):
+    image_size: _Size | None = None
 
 
 class _Content(msgspec.Struct):
@@ -143,7 +143,7 @@ class LabelVideo:
         by_number = dict(zip(numbers, frames, strict=True))
         for number in kept:
             frame = by_number[number]
-            stated = frame.size or (config.imageSize if config else None)
+            stated = frame.size or (config.image_size if config else None)
             size = (int(stated.height), int(stated.width)) if stated else None
             for label in frame.labels or ():
                 if label.attributes is not None and label.attributes.crowd:
@@ -282,12 +282,12 @@ def _load(path: Path) -> tuple[list[_Frame], _Config | None, SourceFile]:
 
 
 def _video_name(path: Path, frame: _Frame) -> str:
-    return printable(frame.videoName or path.name.partition(".")[0])
+    return printable(frame.video_name or path.name.partition(".")[0])
 
 
 def _numbers(path: Path, frames: list[_Frame]) -> list[int]:
     """Return the number of each frame, or their order where none is stated."""
-    stated = [frame.index if frame.frameIndex is None else frame.frameIndex for frame in frames]
+    stated = [frame.index if frame.frame_index is None else frame.frame_index for frame in frames]
     numbers = [index if number is None else int(number) for index, number in enumerate(stated)]
     if len(set(numbers)) < len(numbers):
         twice = next(number for i, number in enumerate(numbers) if number in numbers[:i])

@@ -12,9 +12,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from temporalpairs.builders.formats import Annotations
-from temporalpairs.builders.formats.coco import Int, MaskCollector, Runs, Side, json_has, load_json, misfit
+from temporalpairs.builders.formats.coco import (
+    Category,
+    Int,
+    MaskCollector,
+    Runs,
+    Side,
+    add_categories,
+    json_has,
+    load_json,
+    misfit,
+)
 from temporalpairs.builders.formats.reading import frame_grid, join_videos
-from temporalpairs.errors import OptionError, RawDataError, printable
+from temporalpairs.errors import RawDataError, printable
 from temporalpairs.tracks import SourceFile, VideoTracks
 
 if TYPE_CHECKING:
@@ -39,11 +49,6 @@ _SCHEMA = """a JSON object of BURST:
      "categories": [{"id", "name"}, …]}"""
 
 
-class _Category(msgspec.Struct):
-    id: Int
-    name: str
-
-
 class _Segment(msgspec.Struct):
     rle: msgspec.Raw
 
@@ -61,7 +66,7 @@ class _Sequence(msgspec.Struct):
 
 class _Content(msgspec.Struct):
     sequences: list[_Sequence]
-    categories: list[_Category]
+    categories: list[Category]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,13 +132,7 @@ def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that ev
     categories: dict[int, str] = {}
     for path in paths:
         content, source = load_json(path, path.parent, _Content, _SCHEMA)
-        for category in content.categories:
-            known = categories.setdefault(int(category.id), category.name)
-            if known != category.name:
-                raise OptionError(
-                    f"{path}: category {int(category.id)} is {category.name!r}, but {known!r} before. Build one store "
-                    "of each."
-                )
+        add_categories(path, categories, content.categories)
         groups.append([_video(path, source, sequence, categories) for sequence in content.sequences])
     return Annotations(join_videos(paths, groups), categories, license=LICENSE, citation=CITATION)
 

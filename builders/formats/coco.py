@@ -13,7 +13,7 @@ from jaxtyping import UInt32
 from msgspec import Meta
 
 from temporalpairs.builders.formats.reading import read_file, read_head
-from temporalpairs.errors import DatasetWarning, MaskFormatError, RawDataError
+from temporalpairs.errors import DatasetWarning, MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.runlength_kernels import MAX_PIXELS
 from temporalpairs.tracks import MaskTrack, group_tracks
@@ -52,6 +52,28 @@ class Runs(msgspec.Struct):
 
 
 Mask = Runs | list[msgspec.Raw] | None
+
+
+class Category(msgspec.Struct):
+    """A category's id and name."""
+
+    id: Int
+    name: str
+
+
+def add_categories(path: Path, known: dict[int, str], listed: Sequence[Category]) -> None:
+    """Add a file's categories to those of other files.
+
+    Raises:
+        OptionError: a category has another name there.
+    """
+    for category in listed:
+        name = known.setdefault(int(category.id), category.name)
+        if name != category.name:
+            raise OptionError(
+                f"{path}: category {int(category.id)} is {category.name!r}, but {name!r} before. Build one store for "
+                "each edition of the annotations."
+            )
 
 
 def as_utf8(data: bytes) -> bytes:

@@ -16,9 +16,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from temporalpairs.builders.formats import Annotations
-from temporalpairs.builders.formats.coco import Int, Mask, MaskCollector, Side, json_has, load_json
+from temporalpairs.builders.formats.coco import (
+    Category,
+    Int,
+    Mask,
+    MaskCollector,
+    Side,
+    add_categories,
+    json_has,
+    load_json,
+)
 from temporalpairs.builders.formats.reading import frame_grid, join_videos
-from temporalpairs.errors import DatasetWarning, OptionError, RawDataError, printable
+from temporalpairs.errors import DatasetWarning, RawDataError, printable
 from temporalpairs.tracks import SourceFile, VideoTracks
 
 if TYPE_CHECKING:
@@ -52,11 +61,6 @@ class _Image(msgspec.Struct):
     width: Side | None = None
 
 
-class _Category(msgspec.Struct):
-    id: Int
-    name: str
-
-
 class _Attributes(msgspec.Struct):
     track_id: Int | None = None
 
@@ -86,7 +90,7 @@ class _Track(msgspec.Struct):
 
 class _Content(msgspec.Struct):
     images: list[_Image]
-    categories: list[_Category]
+    categories: list[Category]
     annotations: list[_Annotation]
     videos: list[_Video] = []
     tracks: list[_Track] = []
@@ -143,13 +147,7 @@ def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that ev
     categories: dict[int, str] = {}
     for path in paths:
         content, source = load_json(path, path.parent, _Content, _SCHEMA)
-        for category in content.categories:
-            known = categories.setdefault(int(category.id), category.name)
-            if known != category.name:
-                raise OptionError(
-                    f"{path}: category {int(category.id)} is {category.name!r}, but {known!r} before. Build one store "
-                    "for each edition of the annotations."
-                )
+        add_categories(path, categories, content.categories)
         groups.append(_videos(path, source, content, categories))
     return Annotations(join_videos(paths, groups), categories, license=LICENSE)
 

@@ -32,6 +32,7 @@ from temporalpairs.builders.formats.reading import (
     read_label_images,
     warn_of_left_out,
 )
+from temporalpairs.builders.formats.sav import CITATION as SAV_CITATION
 from temporalpairs.errors import DatasetWarning, RawDataError, printable
 from temporalpairs.tracks import VideoTracks, tracks_of_labels
 
@@ -66,15 +67,6 @@ _DAVIS = """\
   year    = {2017}
 }
 """
-_SAV = """\
-@article{ravi2024sam2,
-  title   = {{SAM} 2: Segment Anything in Images and Videos},
-  author  = {Ravi, Nikhila and Gabeur, Valentin and Hu, Yuan-Ting and Hu, Ronghang and Ryali, Chaitanya and Ma, Tengyu
-             and others},
-  journal = {arXiv preprint arXiv:2408.00714},
-  year    = {2024}
-}
-"""
 
 _OBJECT = "object"  # the category of objects that no meta.json names
 _VOID = 255
@@ -90,7 +82,7 @@ _OBJECT_NAME = re.compile(r"[0-9]{1,9}")
 _COMPANIONS = re.compile(r"JPEGImages.*|ImageSets|Scribbles|.*\.(txt|json|md|csv)", re.IGNORECASE)
 _META = 'a JSON object {"videos": {VIDEO: {"objects": {ID: {"category": NAME}, …}}, …}}'
 _RATES = {"youtube-vos": 30, "davis": 24, "sav": 24}  # frame numbers a second, as their publishers state them
-_CITATIONS = {"youtube-vos": _YOUTUBE_VOS, "davis": _DAVIS, "sav": _SAV}
+_CITATIONS = {"youtube-vos": _YOUTUBE_VOS, "davis": _DAVIS, "sav": SAV_CITATION}
 
 
 class _Object(msgspec.Struct):
