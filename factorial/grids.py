@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm import tqdm
 
-from temporalpairs.checks import choice
+from temporalpairs.checks import choice, shown
 from temporalpairs.download.cache import PublishedFile, PublishedFiles, Sample, provide
 from temporalpairs.errors import DatasetWarning, DownloadError, OptionError, StoreExistsError, WrongStoreError
 from temporalpairs.factorial.reading import SIDE, RawGrid, given_paths
@@ -241,7 +241,7 @@ class GridDataset:
 
     def _open(self, source: str | Path, root: str | Path | None, variant: str | None, *, download: bool) -> Grid:
         if variant is not None and "" in self.files:
-            raise OptionError(f"variant={variant!r}: {self.title} has one version only; leave it out.")
+            raise OptionError(f"variant={shown(variant)}: {self.title} has one version only; leave it out.")
         variant = next(iter(self.files)) if variant is None else choice("variant", variant, list(self.files))
         try:
             path = provide(source, root, release=self._release(variant), sample=self.sample, download=download)

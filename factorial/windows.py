@@ -243,7 +243,7 @@ def chosen_images(
         held = np.ones(count, np.bool_)
         for name, wanted in holdout.items():
             if name not in names:
-                raise OptionError(f"holdout: there is no factor {name!r}; there are {', '.join(names)}.")
+                raise OptionError(f"holdout: there is no factor {shown(name)}; there are {', '.join(names)}.")
             factor = names.index(name)
             kept = [whole(f"holdout[{name!r}]", value, 0, sizes[factor] - 1) for value in np.ravel(wanted).tolist()]
             held &= np.isin(values[factor], kept)
@@ -252,7 +252,7 @@ def chosen_images(
     chosen = np.flatnonzero(assigned == list(FRACTIONS).index(split))
     if not chosen.size:
         told = f" with holdout={shown(holdout)}" if holdout else ""
-        raise OptionError(f"split={split!r} is empty{told}; the grid has {count:,} images.")
+        raise OptionError(f"split={shown(split)} is empty{told}; the grid has {count:,} images.")
     return chosen
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from temporalpairs.checks import number, whole
+from temporalpairs.checks import number, shown, whole
 from temporalpairs.errors import OptionError
 from temporalpairs.loaders.source import protect
 from temporalpairs.loaders.windows import list_starts
@@ -126,7 +126,7 @@ def keep_usual_areas(
         OptionError: the share is out of range.
     """
     if number("area_filter", share, 0) >= 1:
-        raise OptionError(f"area_filter={share!r}: give the share of outlying areas to drop, from 0 (none) to below 1.")
+        raise OptionError(f"area_filter={shown(share)}: give the share of outliers to drop, from 0 (none) to below 1.")
     keep = np.ones(len(area), np.bool_)
     if share:
         # As pandas' quantile asks for it, which the reference calls: in per cent, linear between neighbors.

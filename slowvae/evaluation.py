@@ -22,7 +22,7 @@ from slowvae.metrics.protocol import MIN_DRAWN, PROTOCOL, Protocol
 from slowvae.metrics.varying import VaryingFactors, name_constant
 from slowvae.options import number
 from slowvae.runs import FORMAT, SCORES, Run, describe_run, present
-from temporalpairs.checks import whole
+from temporalpairs.checks import shown, whole
 from temporalpairs.datasets import find_dataset
 from temporalpairs.errors import OptionError, RunError, RunWarning
 from temporalpairs.loaders.ground_truth import GroundTruth, Observations
@@ -278,10 +278,10 @@ def _choose(metrics: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
         return allowed
     chosen = (metrics,) if isinstance(metrics, str) else metrics
     if not isinstance(chosen, Sequence) or not chosen:
-        raise OptionError(f"metrics={metrics!r}: give names, such as ['mcc'].")
+        raise OptionError(f"metrics={shown(metrics)}: give names, such as ['mcc'].")
     for name in chosen:
         if name not in METRICS:
-            raise OptionError(f"metrics: {name!r} is unknown; there are {', '.join(METRICS)}.")
+            raise OptionError(f"metrics: {shown(name)} is unknown; there are {', '.join(METRICS)}.")
         if name not in allowed:
             raise OptionError(
                 f"metrics: {name} needs factors that are classes; those of this dataset allow {', '.join(allowed)}. "

@@ -89,7 +89,7 @@ class TrainOptions:
             OptionError: a name is unknown, or a value does not fit.
         """
         if options is not None and not isinstance(options, cls):
-            raise OptionError(f"options={options!r}: give a TrainOptions, such as TrainOptions(steps=1000).")
+            raise OptionError(f"options={shown(options)}: give a TrainOptions, such as TrainOptions(steps=1000).")
         unknown = sorted(set(changes) - {known.name for known in fields(cls)})
         if unknown:
             names = ", ".join(known.name for known in fields(cls))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from temporalpairs.checks import as_path, of_kind
+from temporalpairs.checks import as_path, of_kind, shown
 from temporalpairs.errors import DatasetWarning, OptionError
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ class DatasetEntry:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", of_kind("name", self.name, str, "the dataset's word")):
-            raise OptionError(f"name={self.name!r}: give lowercase letters and digits, with hyphens between words.")
+            raise OptionError(f"name={shown(self.name)}: give lowercase letters and digits, hyphens between words.")
         for field in _FUNCTIONS:
             target = of_kind(field, getattr(self, field), str, "a function as 'module:function'")
             if (target or field == "load") and not re.fullmatch(r"[\w.]+:[\w.]+", target):
-                raise OptionError(f"{field}={target!r}: name a function as 'module:function'.")
+                raise OptionError(f"{field}={shown(target)}: name a function as 'module:function'.")
 
     def resolve(self, field: str) -> Any:
         """Import what a field names, such as the function of ``load``.
@@ -330,7 +330,7 @@ def find_dataset(name: str) -> DatasetEntry:
     if name not in DATASETS:
         register_installed()
     if name not in DATASETS:
-        raise OptionError(f"The dataset {name!r} is unknown; there are {', '.join(DATASETS)}.")
+        raise OptionError(f"The dataset {shown(name)} is unknown; there are {', '.join(DATASETS)}.")
     return DATASETS[name]
 
 

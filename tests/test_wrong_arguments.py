@@ -36,8 +36,8 @@ Right = dict[str, Any]
 
 WRONG: list[Any] = [
     None, True, 0, -1, 2**63, 2**70, 10**400, 2.5, float("nan"), float("inf"), 1j,
-    "", "x", "\0", "\ud800", "sample", b"x", [], [1], [1.5], ["a"], [[1, 2], [3]], (2, 3), {}, {"a": 1}, {1}, object(),
-    int, print, Path("nowhere"), Path(), np.zeros(3), np.zeros(0), np.full((4, 4), np.nan), np.array("x"),
+    "", "x", "x" * 10_000, "\0", "\ud800", "sample", b"x", [], [1], [1.5], ["a"], [[1, 2], [3]], (2, 3), {}, {"a": 1},
+    {1}, object(), int, print, Path("nowhere"), Path(), np.zeros(3), np.zeros(0), np.full((4, 4), np.nan), np.array("x"),
     np.array([object()]), np.array(3), np.zeros((2, 3, 4, 5)), np.datetime64("2020"), np.bool_(True), np.float32(2),
     torch.zeros(2), torch.zeros(2, 2, requires_grad=True), torch.zeros(2, device="meta"), torch.zeros(3).to_sparse(),
     torch.int8, torch.device("meta"), range(3), sys, ...,
@@ -294,6 +294,7 @@ def arguments(name: str, right: Right) -> list[str]:
     return [word for word in words if word not in bound]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_a_wrong_argument_gives_no_foreign_error(name: str, right: Callable[[str], Right]) -> None:
     fitting = right(name)
@@ -306,6 +307,7 @@ def test_a_wrong_argument_gives_no_foreign_error(name: str, right: Callable[[str
                 raise
 
 
+@pytest.mark.slow
 @given(st.sampled_from([name for name, (_, wrong) in CALLS.items() if wrong is WRONG]), st.data())
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nothing_at_all_gives_a_foreign_error(right: Callable[[str], Right], name: str, data: st.DataObject) -> None:

@@ -158,16 +158,18 @@ class Outlines:
 def _checked(name: str, outline: Any) -> np.ndarray:
     if isinstance(outline, str):
         if outline not in SHAPES:
-            raise OptionError(f"shapes: {outline!r} is unknown; it is one of {', '.join(SHAPES)}, or vertices [V, 2].")
+            raise OptionError(
+                f"shapes: {shown(outline)} is unknown; it is one of {', '.join(SHAPES)}, or vertices [V, 2]."
+            )
         return np.asarray(SHAPES[outline])
     try:
         vertices = np.array(outline, np.float64)
     except (TypeError, ValueError):
-        raise OptionError(f"shapes: {name!r} is not vertices [V, 2] but {shown(outline)}.") from None
+        raise OptionError(f"shapes: {shown(name)} is not vertices [V, 2] but {shown(outline)}.") from None
     if vertices.ndim != 2 or vertices.shape[1] != 2 or not 3 <= len(vertices) <= MAX_VERTICES:
         raise OptionError(
-            f"shapes: {name!r} has the shape {list(vertices.shape)}; vertices are [V, 2], V from 3 to {MAX_VERTICES:,}."
+            f"shapes: {shown(name)} has the shape {list(vertices.shape)}; vertices are [V, 2], V from 3 to {MAX_VERTICES:,}."
         )
     if not np.isfinite(vertices).all():
-        raise OptionError(f"shapes: {name!r} has a vertex that is not finite: {shown(vertices.tolist())}.")
+        raise OptionError(f"shapes: {shown(name)} has a vertex that is not finite: {shown(vertices.tolist())}.")
     return vertices
