@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float64, UInt64
 
-from temporalpairs.checks import choice, number
+from temporalpairs.checks import choice, number, shown
 from temporalpairs.errors import OptionError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def check_law(law: object, shape: object) -> tuple[MotionLaw, float | None]:
     chosen = choice("transitions", law, laws)
     if (shape is None) == (chosen == "generalized-normal"):
         raise OptionError(
-            f"shape={shape!r}: transitions='generalized-normal' takes a shape, such as 0.5 (1 is Laplace's law, 2 a "
+            f"shape={shown(shape)}: transitions='generalized-normal' takes a shape, such as 0.5 (1 is Laplace's law, 2 a "
             "normal one), and no other law does."
         )
     return chosen, None if shape is None else number("shape", shape, above=0)

@@ -30,8 +30,8 @@ from slowvae.device import settle_precision, usual_torch
 from slowvae.model import SlowVAE, checked_network
 from slowvae.options import TrainOptions
 from slowvae.run_log import LOG, read_log
-from temporalpairs.checks import computing_device, shown
-from temporalpairs.errors import OptionError, RunError
+from temporalpairs.checks import as_path, computing_device
+from temporalpairs.errors import RunError
 from temporalpairs.files import check_memory, exists, locked
 from temporalpairs.store.atomic import replace_file
 
@@ -276,10 +276,7 @@ def checked_folder(folder: str | Path) -> Path:
     Raises:
         OptionError: it is no path.
     """
-    try:
-        return Path(folder).expanduser()
-    except TypeError as error:
-        raise OptionError(f"{shown(folder)} is no folder; give a path, such as 'runs/sample'.") from error
+    return as_path("folder", folder).expanduser()
 
 
 def present(path: Path) -> bool:

@@ -20,6 +20,8 @@ Choice = TypeVar("Choice", bound=str | int)
 Kind = TypeVar("Kind")
 
 _SHOWN = 80  # characters of a value in an error
+_REASON = 300  # characters of another library's words in an error
+_LONGEST_PATH = 4096  # characters; the systems' own limits are at most about that, but for prefixed paths on Windows
 
 
 def whole(name: str, value: object, low: int | None = None, high: int | None = None) -> int:
@@ -115,6 +117,8 @@ def as_path(name: str, value: object) -> Path:
         possible = b"\0" not in os.fsencode(value)
     except UnicodeEncodeError:
         possible = False
+    if len(str(value)) > _LONGEST_PATH:
+        raise OptionError(f"{name}={shown(value)} is no path: it has more than {_LONGEST_PATH:,} characters.")
     if not possible:
         raise OptionError(f"{name}={shown(value)} is no path: no file's name has such a character.")
     return Path(value)
@@ -193,7 +197,8 @@ def usable_device(value: Any) -> torch.device:
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         (reason, *_) = str(error).splitlines() or ["it cannot hold a tensor"]
         raise OptionError(
-            f"device={shown(value)} cannot be used here ({reason}). Give 'cpu', or 'cuda:0' … where there is a GPU."
+            f"device={shown(value)} cannot be used here ({reason[:_REASON]}). "
+            "Give 'cpu', or 'cuda:0' … where there is a GPU."
         ) from None
     return torch.device("cuda", torch.cuda.current_device()) if str(found) == "cuda" else found
 

@@ -257,7 +257,7 @@ def test_wrong_words_get_clear_errors(masks: Run, store: Path, tmp_path: Path) -
             evaluate(masks, **{**PART, **wrong})
     with pytest.raises(RunError, match="there is no run here"):
         evaluate(tmp_path)
-    with pytest.raises(OptionError, match="is no folder"):
+    with pytest.raises(OptionError, match="is no path"):
         evaluate(None)  # type: ignore[arg-type]
 
 

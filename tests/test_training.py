@@ -210,7 +210,7 @@ def test_what_does_not_fit_is_said_before_writing(
         with pytest.raises(OptionError, match="give what the load functions return"):
             train_seeds(wrong, out, [1], steps=1, **FEW)  # type: ignore[arg-type]
     for nowhere in (None, 3):
-        with pytest.raises(OptionError, match="is no folder"):
+        with pytest.raises(OptionError, match="is no path"):
             train(masks, nowhere, steps=1, **FEW)  # type: ignore[arg-type]
     assert not out.exists()
 

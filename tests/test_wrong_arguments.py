@@ -37,10 +37,10 @@ Right = dict[str, Any]
 WRONG: list[Any] = [
     None, True, 0, -1, 2**63, 2**70, 10**400, 2.5, float("nan"), float("inf"), 1j,
     "", "x", "x" * 10_000, "\0", "\ud800", "sample", b"x", [], [1], [1.5], ["a"], [[1, 2], [3]], (2, 3), {}, {"a": 1},
-    {1}, object(), int, print, Path("nowhere"), Path(), np.zeros(3), np.zeros(0), np.full((4, 4), np.nan), np.array("x"),
-    np.array([object()]), np.array(3), np.zeros((2, 3, 4, 5)), np.datetime64("2020"), np.bool_(True), np.float32(2),
-    torch.zeros(2), torch.zeros(2, 2, requires_grad=True), torch.zeros(2, device="meta"), torch.zeros(3).to_sparse(),
-    torch.int8, torch.device("meta"), range(3), sys, ...,
+    {1}, object(), int, print, Path("nowhere"), Path(), np.zeros(3), np.zeros(0), np.full((4, 4), np.nan),
+    np.array("x"), np.array([object()]), np.array(3), np.zeros((2, 3, 4, 5)), np.datetime64("2020"), np.bool_(True),
+    np.float32(2), torch.zeros(2), torch.zeros(2, 2, requires_grad=True), torch.zeros(2, device="meta"),
+    torch.zeros(3).to_sparse(), torch.int8, torch.device("meta"), range(3), sys, ...,
 ]  # fmt: skip
 FEW = [None, -1, 2.5, 2**70, float("nan"), "x", "\0", [], [1], {}, object(), np.zeros((2, 2)), torch.zeros(2)]
 

@@ -28,7 +28,7 @@ def check_side(size: Any, anti_aliasing: Any) -> None:
         OptionError: one is not a whole number of at least 1, or the canvas is too large.
     """
     for name, value in (("size", size), ("anti_aliasing", anti_aliasing)):
-        whole(name, value, 1)
+        whole(name, value, 1, _MAX_SIDE)
     if size * anti_aliasing > _MAX_SIDE:
         raise OptionError(
             f"size={size} with anti_aliasing={anti_aliasing} needs a canvas of {size * anti_aliasing:,} pixels a side; "
