@@ -91,8 +91,8 @@ def check_law(law: object, shape: object) -> tuple[MotionLaw, float | None]:
     chosen = choice("transitions", law, laws)
     if (shape is None) == (chosen == "generalized-normal"):
         raise OptionError(
-            f"shape={shown(shape)}: transitions='generalized-normal' takes a shape, such as 0.5 (1 is Laplace's law, 2 a "
-            "normal one), and no other law does."
+            f"shape={shown(shape)}: transitions='generalized-normal' takes a shape, such as 0.5 (1 is Laplace's law, 2 "
+            "a normal one), and no other law does."
         )
     return chosen, None if shape is None else number("shape", shape, above=0)
 

@@ -188,7 +188,7 @@ def _listed(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
 
 
 def _module(reader: str) -> ModuleType:
-    if str(reader) not in READERS:  # a list, which has no hash, is as unknown as any word
+    if not isinstance(reader, str) or reader not in READERS:
         raise OptionError(f"reader={shown(reader)} is unknown; the readers are {', '.join(READERS)}.")
     return import_module(READERS[reader])
 
