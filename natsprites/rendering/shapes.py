@@ -168,7 +168,7 @@ def _checked(name: str, outline: Any) -> np.ndarray:
         raise OptionError(f"shapes: {shown(name)} is not vertices [V, 2] but {shown(outline)}.") from None
     if vertices.ndim != 2 or vertices.shape[1] != 2 or not 3 <= len(vertices) <= MAX_VERTICES:
         raise OptionError(
-            f"shapes: {shown(name)} has the shape {list(vertices.shape)}; vertices are [V, 2], 3 to {MAX_VERTICES:,}."
+            f"shapes: {shown(name)} has the shape {list(vertices.shape)}; give [V, 2], V from 3 to {MAX_VERTICES:,}."
         )
     if not np.isfinite(vertices).all():
         raise OptionError(f"shapes: {shown(name)} has a vertex that is not finite: {shown(vertices.tolist())}.")
