@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Int64
 
 from temporalpairs.checks import whole
 from temporalpairs.errors import OptionError
-from temporalpairs.loaders.ground_truth import Factors, GroundTruth, Observations, channels_last, integers
+from temporalpairs.loaders.ground_truth import (
+    Codes,
+    Factors,
+    GroundTruth,
+    Observations,
+    channels_last,
+    integers,
+)
 
 if TYPE_CHECKING:
     from numpy.random import Generator, RandomState
 
     from temporalpairs.factorial.windows import GridWindows
+
+_TOGETHER = 4096  # images that are read and encoded at once
 
 
 class GridGroundTruth(GroundTruth):
@@ -31,6 +42,7 @@ class GridGroundTruth(GroundTruth):
         self._names = names
         self._scored = np.flatnonzero(scored)
         self._drawn = np.flatnonzero(~np.array(scored))
+        self._codes: Codes | None = None
 
     @property
     def factor_names(self) -> tuple[str, ...]:
@@ -71,5 +83,22 @@ class GridGroundTruth(GroundTruth):
         values[:, self._scored] = factors
         for j in self._drawn:
             values[:, j] = integers(random_state, self._source.transition.sizes[j], len(factors))
-        frames, _ = self._source.read(self._source.rows_of(values)[:, None].astype(np.int32))
+        rows = self._source.rows_of(values)
+        return self._show(rows) if self._codes is None else self._codes[rows]
+
+    def encoded(self, encode: Callable[[Observations], Codes], most: int) -> GridGroundTruth | None:
+        """Return the same ground truth with the code of each image in its place, each image encoded once.
+
+        Returns None where the grid has more than ``most`` images.
+        """
+        images = len(self._source.images)
+        if images > most:
+            return None
+        found = copy(self)
+        blocks = np.split(np.arange(images), range(_TOGETHER, images, _TOGETHER))
+        found._codes = np.concatenate([encode(self._show(rows)) for rows in blocks])
+        return found
+
+    def _show(self, rows: Int64[np.ndarray, "n"]) -> Observations:
+        frames, _ = self._source.read(rows[:, None].astype(np.int32))
         return channels_last(frames[:, 0])

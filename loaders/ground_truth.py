@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float32, Num
@@ -17,6 +18,7 @@ from temporalpairs.errors import OptionError
 
 Factors = Num[np.ndarray, "n factors"]
 Observations = Float32[np.ndarray, "n height width channels"]
+Codes = Float32[np.ndarray, "n z"]
 
 
 class GroundTruth(ABC):
@@ -54,6 +56,13 @@ class GroundTruth(ABC):
         """Draw factors and show them."""
         factors = self.sample_factors(num, random_state)
         return factors, self.sample_observations_from_factors(factors, random_state)
+
+    def encoded(self, encode: Callable[[Observations], Codes], most: int) -> GroundTruth | None:  # noqa: ARG002
+        """Return the same ground truth with the code of each observation in its place, each encoded once.
+
+        Returns None where there are more than ``most`` observations, or observations without number.
+        """
+        return None
 
     def sample_observations(self, num: int, random_state: RandomState | Generator) -> Observations:
         """Draw observations."""

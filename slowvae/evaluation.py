@@ -141,6 +141,9 @@ def evaluate(
 
     encode, together = encoder(trained), min(_TOGETHER, len(dataset))
     truth = dataset.ground_truth()
+    encoded = truth.encoded(encode, most=shown.train + sum(how.observations for how in protocol.values()))
+    if encoded is not None:
+        truth, encode = encoded, np.asarray  # whose observations are codes already
     codes, factors = draw_codes(truth, encode, shown.train, RandomState(seed), together)
     truth, factors, notes = _leave_out_constant(truth, factors)
     if len(dataset) < MIN_DRAWN:

@@ -205,6 +205,25 @@ class Publisher(SimpleHTTPRequestHandler):
         pass
 
 
+def test_a_ground_truth_of_codes_shows_the_code_of_each_image(sample: Any) -> None:
+    cars, encoded = sample("cars3d", split="train"), []
+
+    def encode(images: np.ndarray) -> np.ndarray:
+        encoded.append(len(images))
+        return images.reshape(len(images), -1)[:, ::4000].astype(np.float32)
+
+    truth = cars.ground_truth()
+    images = int(np.prod(cars.factor_sizes))
+    assert truth.encoded(encode, most=images - 1) is None
+    codes = truth.encoded(encode, most=images)
+    assert codes is not None
+    assert sum(encoded) == images
+    factors, shown = truth.sample(50, np.random.RandomState(3))
+    again, found = codes.sample(50, np.random.RandomState(3))
+    np.testing.assert_array_equal(factors, again)
+    np.testing.assert_array_equal(encode(shown), found)
+
+
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder whose files are at the mirror's address."""

@@ -51,6 +51,11 @@ class Protocol:
             )
         return replace(self, **{name: round(fraction * value) for name, value in numbers.items()})
 
+    @property
+    def observations(self) -> int:
+        """About how many observations are encoded: a point is a pair of batches for one metric, a batch for others."""
+        return (self.train + self.test) * max(1, self.points_of) + self.variances
+
     def to_json(self) -> dict[str, Any]:
         """Return the numbers that there are, as JSON can hold them."""
         return {name: value for name, value in asdict(self).items() if value}
