@@ -73,7 +73,7 @@ def _run(words: list[str]) -> int:
         _tell(error)
         return EXIT_FAILED
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # a GPU's
+        if not isinstance(error, MemoryError) and not _is_torch_short_of_memory(error):
             raise
         print(f"There is not enough memory. {error}".rstrip(), file=sys.stderr)
         return EXIT_FAILED
@@ -81,6 +81,10 @@ def _run(words: list[str]) -> int:
         text = str(interruption) or "Interrupted; nothing unfinished was left under a final name."
         print(escaped(text), file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _is_torch_short_of_memory(error: RuntimeError) -> bool:
+    return type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)  # a GPU's, or the CPU's
 
 
 class _Plain:

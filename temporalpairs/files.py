@@ -109,9 +109,13 @@ def remove_folder(folder: Path) -> None:
         time.sleep(_PAUSE)
 
 
-def check_memory() -> None:
-    """Raise MemoryError where memory is so short that a library may fail for that, and call it what it likes."""
-    bytearray(_ROOM)
+def check_memory(wanted: int = 0) -> None:
+    """Raise MemoryError where memory is so short that a library may fail for that, and call it what it likes.
+
+    Args:
+        wanted: bytes of what the library was to make, which it has given back since.
+    """
+    bytearray(wanted + _ROOM)
 
 
 def _can_be_taken(path: Path) -> bool:

@@ -424,6 +424,7 @@ def test_what_the_system_refuses_is_told_in_a_line(
     for error, status, says in (
         (PermissionError(13, "Permission denied", "a.txt"), 1, "a.txt: Permission denied"),
         (MemoryError(), 1, "not enough memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 1, "not enough memory"),
         (torch.OutOfMemoryError("CUDA out of memory."), 1, "not enough memory. CUDA"),
         (KeyboardInterrupt(), 130, "Interrupted"),
     ):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ def read(path: Path, described: dict[str, Any]) -> Iterator[tuple[str, np.ndarra
     """
     with _opened(path) as file:
         for name, description in described.items():
-            with _reading(path, name):
+            with _reading(path, name, description):
                 content = _find(path, file, name, description)[...]
             yield name, content
 
@@ -114,17 +115,17 @@ def read_blocks(path: Path, name: str, description: dict[str, Any]) -> Iterator[
     with _opened(path) as file:
         block = _CHUNKS_PER_BLOCK * _ROWS_PER_CHUNK
         for row in range(0, max(1, description["shape"][0]), block):
-            with _reading(path, name):
+            with _reading(path, name, description):
                 rows = _find(path, file, name, description)[row : row + block]
             yield rows
 
 
 @contextmanager
-def _reading(path: Path, name: str) -> Iterator[None]:
+def _reading(path: Path, name: str, description: dict[str, Any]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        check_memory()
+        check_memory(math.prod(description["shape"]) * np.dtype(description["dtype"]).itemsize)
         raise StoreCorruptError(path, f"array {name!r} cannot be decoded ({error})") from error
 
 

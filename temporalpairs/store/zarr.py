@@ -103,7 +103,7 @@ def read(path: Path, described: dict[str, Any]) -> Iterator[tuple[str, np.ndarra
         StoreCorruptError: one is missing, damaged, or not as described.
     """
     for name, description in described.items():
-        with _reading(path, name), _pipeline():
+        with _reading(path, name, description), _pipeline():
             content = np.asarray(_open(path, name, description)[...])
         yield name, content
 
@@ -116,7 +116,7 @@ def read_blocks(path: Path, name: str, description: dict[str, Any]) -> Iterator[
     """
     block = _ROWS_PER_CHUNK * _CHUNKS_PER_SHARD
     for row in range(0, max(1, description["shape"][0]), block):
-        with _reading(path, name), _pipeline():
+        with _reading(path, name, description), _pipeline():
             rows = np.asarray(_open(path, name, description)[row : row + block])
         yield rows
 
@@ -132,7 +132,7 @@ def _pipeline() -> Iterator[None]:
 
 
 @contextmanager
-def _reading(path: Path, name: str) -> Iterator[None]:
+def _reading(path: Path, name: str, description: dict[str, Any]) -> Iterator[None]:
     """Turn whatever damaged bytes make zarr and its codecs raise into an error that names the array."""
     try:
         yield
@@ -141,7 +141,7 @@ def _reading(path: Path, name: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno not in _OF_THE_STORE:
             raise
-        check_memory()
+        check_memory(math.prod(description["shape"]) * np.dtype(description["dtype"]).itemsize)
         problem = f"array {name!r} cannot be decoded ({type(error).__name__}: {error})"
         raise StoreCorruptError(path, problem) from error
 
