@@ -259,6 +259,10 @@ def _search(path: Path) -> tuple[list[BitmaskVideo | tuple[str, Path]], list[str
     names: dict[str, None] = {}
     for file in files or ([] if videos or path.is_dir() else [path]):
         frames, _, _ = _load(file)
+        unnamed = [bool(frame.video_name) for frame in frames].count(False)
+        if 0 < unnamed < len(frames):
+            found = f"{unnamed} of {len(frames)} frames state no videoName"
+            raise RawDataError(file, found, "a videoName of every frame, or of none")
         videos += [(name, file) for name in dict.fromkeys(_video_name(file, frame) for frame in frames)]
         names |= dict.fromkeys(label.category or "" for frame in frames for label in frame.labels or ())
     if not videos:
@@ -288,6 +292,9 @@ def _video_name(path: Path, frame: _Frame) -> str:
 def _numbers(path: Path, frames: list[_Frame]) -> list[int]:
     """Return the number of each frame, or their order where none is stated."""
     stated = [frame.index if frame.frame_index is None else frame.frame_index for frame in frames]
+    if 0 < stated.count(None) < len(stated):
+        found = f"{stated.count(None)} of {len(stated)} frames state no frameIndex"
+        raise RawDataError(path, found, "a frameIndex of every frame, or of none")
     numbers = [index if number is None else int(number) for index, number in enumerate(stated)]
     if len(set(numbers)) < len(numbers):
         twice = next(number for i, number in enumerate(numbers) if number in numbers[:i])

@@ -258,9 +258,11 @@ def join_videos(paths: Sequence[Path], groups: Iterable[Sequence[Any]]) -> tuple
     """
     groups = [list(group) for group in groups]
     places = Counter((video.path.resolve(), video.name) for group in groups for video in group)
-    for (place, _), times in places.items():
+    for (place, name), times in places.items():
         if times > 1:
-            raise OptionError(f"{printable(place)} was given twice; each video can enter a dataset once.")
+            given = len({path.resolve() for path in paths}) < len(paths)
+            found = "was given twice" if given else f"has the video {printable(name)} twice"
+            raise OptionError(f"{printable(place)} {found}; each video can enter a dataset once.")
     names = [video.name for group in groups for video in group]
     if len(set(names)) < len(names):
         labels = _tails([path.resolve() for path in paths])
