@@ -25,6 +25,7 @@ from temporalpairs.builders.formats.coco import (
     load_json,
 )
 from temporalpairs.builders.formats.reading import (
+    OneSize,
     decode_png,
     entries,
     first_numbered_png,
@@ -196,12 +197,14 @@ class BitmaskVideo:
         """Read all images; crowds and ignored regions count as background.
 
         Raises:
-            RawDataError: an image is missing, damaged or of another kind, or an object changes its category.
+            RawDataError: an image is missing, damaged, or of another kind or size, or an object changes its category.
         """
         categories: dict[int, int] = {}
+        sizes = OneSize()
 
         def decode(path: Path, data: bytes) -> UInt[np.ndarray, "height width"]:
             image = decode_png(path, data, ("RGBA",), "an RGBA bitmask of BDD100K").astype(np.uint16)
+            sizes.check(path, image)
             shown = (image[..., 0] > 0) & (image[..., 1] & _NO_OBJECT == 0)
             ids = np.where(shown, image[..., 2] * _LEVEL + image[..., 3], 0)
             for pair in np.unique(ids[shown].astype(np.int64) * _LEVEL + image[..., 0][shown]).tolist():
