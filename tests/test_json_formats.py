@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -499,3 +500,20 @@ def test_real_masks_are_those_that_pycocotools_decodes(name: str) -> None:
     ours = {(int(f), track.track): mask for track in tracks for f, mask in zip(track.frames, track, strict=True)}
     assert ours.keys() == theirs.keys()
     assert all(np.array_equal(ours[key].to_mask(), theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize("form", ["cocovid", "burst"])
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_a_folder_of_files_is_read_in_the_order_of_their_names(form: str, packed: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    for name in ("b.json", "a.json"):
+        write(folder / name, FORMATS[form][1]())
+    (folder / "notes.txt").touch()
+    write(folder / "other.json", {"info": 1})
+    given = Path(shutil.make_archive(str(folder), "zip", folder)) if packed else folder
+    with pytest.warns(DatasetWarning, match=r"left out 'notes\.txt', 'other\.json'\. If they hold"):
+        annotations = open_annotations(given)
+    video = only(folder / "a.json").name
+    assert [found.name for found in annotations.videos] == [f"a.json/{video}", f"b.json/{video}"]
+    assert_same_tracks(annotations.videos[1].read().tracks, only(folder / "b.json").tracks)
