@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,5 +68,5 @@ class DatasetInfo:
             factor_units=tuple(attributes["factor_units"]),
             counts=dict(attributes["counts"]),
             digest=attributes["manifest_sha256"],
-            provenance={key: attributes[key] for key in _PROVENANCE},
+            provenance=deepcopy({key: attributes[key] for key in _PROVENANCE}),
         )

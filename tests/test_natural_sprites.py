@@ -25,7 +25,8 @@ from natsprites.rendering.store import render_store
 from natsprites.statistics import to_sequences
 from temporalpairs.cli.main import main
 from temporalpairs.errors import NotAStoreError, OptionError
-from temporalpairs.store import read_store, write_store
+from temporalpairs.loaders.info import DatasetInfo
+from temporalpairs.store import read_attributes, read_store, write_store
 
 OBJECTS = [60, 55, 1, 70, 38, 42, 65, 9, 58]
 RED, GREEN = (1.0, 0.0, 0.0), (0.0, 1.0, 0.5)
@@ -292,6 +293,23 @@ def test_what_is_handed_out_changes_nothing(store: Path) -> None:
     truth.factor_classes[0][:] = 0
     assert truth.factor_classes[0].any()
     assert sprites.sequences[0].factors.any()
+    attributes = read_attributes(store)
+    info = DatasetInfo.from_attributes(attributes)
+    info.counts.clear()
+    info.provenance["builder"].clear()
+    assert attributes["counts"]
+    assert attributes["builder"]
+    corners = np.array([[-1.0, -1.0], [1.0, -1.0], [0.0, 1.0]])
+    looks = SpriteOptions(shapes=("own", "square"), polygons={"own": corners})
+    corners[:] = 0
+    assert looks == SpriteOptions.from_json(json.loads(json.dumps(looks.to_json())))
+    assert looks.polygons["own"][2] == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("looks", [{"shapes": ("square", "square")}, {"angles": 40.0}, {"angles": ()}, {"shapes": {}}])
+def test_looks_that_are_no_choice_are_told(looks: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=rf"{next(iter(looks))}="):
+        SpriteOptions(**looks)
 
 
 @pytest.mark.parametrize("looks", [None, SpriteOptions(shapes=("circle", "square"), size=32, colors=(RED, GREEN))])

@@ -51,7 +51,9 @@ class SpriteOptions:
         shapes = several("shapes", self.shapes, str, "the names of shapes")
         if not shapes or len(set(shapes)) < len(shapes):
             raise OptionError(f"shapes={shown(self.shapes)}: give at least one name, each once.")
-        Outlines.of({name: polygons.get(name, name) for name in shapes})
+        Outlines.of({**{name: name for name in shapes}, **polygons})
+        held = {name: tuple(map(tuple, np.asarray(vertices).tolist())) for name, vertices in polygons.items()}
+        object.__setattr__(self, "polygons", held)
         object.__setattr__(self, "shapes", tuple(shapes))
         object.__setattr__(self, "angles", whole("angles", self.angles, 1, _MOST_ANGLES))
         check_side(self.size, self.anti_aliasing)
@@ -60,10 +62,7 @@ class SpriteOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold."""
-        return {
-            **asdict(self),
-            "polygons": {name: np.asarray(vertices).tolist() for name, vertices in self.polygons.items()},
-        }
+        return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SpriteOptions:
