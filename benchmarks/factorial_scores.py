@@ -20,9 +20,9 @@ from slowvae.seeds import table
 from temporalpairs.factorial import build_cars3d, load_cars3d
 
 MODELS = {
-    "untrained": {"steps": 1, "learning_rate": 1e-12},  # a step that changes nothing
-    "slowvae": {"model": "slowvae"},
-    "beta-vae": {"model": "beta-vae"},
+    "untrained": {"objective": "untrained"},
+    "slowvae": {"objective": "slowvae"},
+    "beta-vae": {"objective": "beta-vae"},
 }
 
 

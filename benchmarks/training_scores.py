@@ -79,8 +79,8 @@ def bench(name: str, dataset: Any, folder: Path, options: argparse.Namespace) ->
         for seed in range(options.seeds):
             began = time.perf_counter()
             run: Run = train(
-                dataset, folder / f"{model}-{entropies}-{seed}", model=model, entropies=entropies, steps=options.steps,
-                seed=seed, precision=options.precision, progress=False,
+                dataset, folder / f"{model}-{entropies}-{seed}", objective=model, steps=options.steps, seed=seed,
+                precision=options.precision, progress=False, **({"entropies": entropies} if model == "slowvae" else {}),
             )  # fmt: skip
             seconds.append(time.perf_counter() - began)
             found = evaluate(run, metrics=["mcc"], fraction=SAMPLES / PROTOCOL["mcc"].train)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from slowvae import Run
     from temporalpairs.loaders import WindowDataset
 
-HELP = "train SlowVAE or the beta-VAE, score it and draw it"
+HELP = "train SlowVAE or another objective, score it and draw it"
 _LOADING = (
     Option("source", "release (default), sample or the path of a store"),
     ROOT,
@@ -40,7 +41,7 @@ _EXCLUDED = tuple(dataclasses.replace(option, help=argparse.SUPPRESS) for option
 _EPILOG = """\
 examples:
   temporal-pairs train kitti-masks --source sample --steps 500 --out runs/sample
-  temporal-pairs train kitti-masks --model beta-vae --seeds 10 --out runs/beta-vae
+  temporal-pairs train kitti-masks --objective beta-vae --seeds 10 --out runs/beta-vae
   temporal-pairs train --resume runs/sample --steps 1000
   temporal-pairs train --config runs/sample/config.json --seed 1 --out runs/again
 """
@@ -51,7 +52,8 @@ def training_options() -> tuple[Option, ...]:
     from slowvae.options import TrainOptions
 
     hints = get_type_hints(TrainOptions)
-    return tuple(_option(field, hints[field.name]) for field in dataclasses.fields(TrainOptions))
+    known = [field for field in dataclasses.fields(TrainOptions) if field.name != "hyperparameters"]
+    return tuple(_option(field, hints[field.name]) for field in known)
 
 
 def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
@@ -86,12 +88,19 @@ def add(parser: argparse.ArgumentParser) -> None:
         group = command.add_argument_group("run")
         add_options(group, _RUN)
         group.add_argument("--quiet", action="store_true", default=argparse.SUPPRESS, help="show no progress bar")
-        add_options(command.add_argument_group("training"), training)
+        group = command.add_argument_group("training")
+        add_options(group, training)
+        group.add_argument(
+            "--set", action="append", default=argparse.SUPPRESS, metavar="NAME=VALUE", dest="set",
+            help="hyperparameter of the objective, such as beta=4; may be repeated",
+        )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
     """Train, and print scores and pictures."""
     training = given(options, training_options())
+    if "set" in options:
+        training["hyperparameters"] = dict(map(_assignment, options.set))
     _check_words(options, training)
     from slowvae.ranks import process_group
 
@@ -116,11 +125,22 @@ def _check_words(options: argparse.Namespace, training: dict[str, Any]) -> None:
         check_writable(options.out)
     elif "out" in options:
         raise OptionError(f"--out {options.out}: a resumed run stays in its folder; leave --out out.")
-    elif kept := [name for name in ("seeds", *training) if name in options and name != "steps"]:
+    elif kept := [name for name in ("seeds", "set", *training) if name in options and name != "steps"]:
         raise OptionError(f"--resume keeps what the run was told; leave {_words(kept)} out.")
     if seeds is not None and seeds < 1:
         raise OptionError(f"--seeds {seeds}: give at least 1.")
-    TrainOptions(**training)
+    TrainOptions.of(None, **training)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """Read ``NAME=VALUE``: a number, true, false or null as JSON writes them, and any other text as it is."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise OptionError(f"--set {text}: give NAME=VALUE, such as beta=4.")
+    try:
+        return name.replace("-", "_"), json.loads(value)
+    except ValueError:
+        return name.replace("-", "_"), value
 
 
 def _words(names: list[str]) -> str:
@@ -130,6 +150,7 @@ def _words(names: list[str]) -> str:
 def _train(options: argparse.Namespace, training: dict[str, Any], first: bool) -> tuple[list[Run], WindowDataset]:
     from slowvae.data import load_data
     from slowvae.device import find_device
+    from slowvae.options import TrainOptions
     from slowvae.runs import check_free, find_runs, read_config
     from slowvae.seeds import resume_each, train_seeds
     from slowvae.training import train
@@ -147,10 +168,10 @@ def _train(options: argparse.Namespace, training: dict[str, Any], first: bool) -
         check_free(options.out)
     if "config" in words:
         config = read_config(options.config)
-        before = config.options.to_json()
-        if "model" in training:  # its weights are the model's own unless they are given too
-            before |= {"beta": None, "gamma": None}
-        training = {**before, **training}
+        before = config.options
+        if training.get("objective", before.objective) == before.objective and "hyperparameters" in training:
+            training["hyperparameters"] = {**before.hyperparameters, **training["hyperparameters"]}
+        training = TrainOptions.of(before, **training).to_json()
         dataset = load_data(options.config, config.data, source)
     else:
         dataset = _load(options)

@@ -42,7 +42,8 @@ _MOST_POINTS = 2000
 _BEGINNING = 0.1  # share of the rows whose losses may leave the axes
 _MANY_ROWS, _MEAN_OF = 100, 1 / 50  # from so many rows on, a running mean over that share of them is drawn
 _DARK = 0.55  # correlations beyond it are written in white
-_TERMS = {  # columns of a log: the first less the second
+_NO_TERMS = ("step", "epoch", "steps_per_second")
+_TERMS = {  # columns of SlowVAE's log: the first less the second
     "total": ("total", ""),
     "reconstruction": ("reconstruction", ""),
     "normal divergence, KL(q ‖ N(0, 1))": ("cross_entropy_normal", "normal_entropy"),
@@ -114,13 +115,17 @@ def save_pictures(
     """
     from slowvae.data import load_data
     from slowvae.device import find_device
+    from slowvae.objectives import find_objective
     from slowvae.runs import PICTURES, describe_run
 
     _check(run=run, evaluation=evaluation)
     dataset = load_data(run.folder, run.config.data) if dataset is None else dataset
     dataset = as_dataset(dataset, WindowDataset)
     trained = run.network(network, find_device(device))
-    return draw_pictures(run.folder / PICTURES, trained, dataset, evaluation, run.log(), describe_run(run))
+    decodes = find_objective(run.config.options.objective).decodes
+    return draw_pictures(
+        run.folder / PICTURES, trained, dataset, evaluation, run.log(), describe_run(run), decodes=decodes
+    )
 
 
 def draw_pictures(
@@ -130,21 +135,27 @@ def draw_pictures(
     evaluation: _Scored,
     log: Mapping[str, np.ndarray],
     title: str,
+    *,
+    decodes: bool = True,
 ) -> list[Path]:
     """Draw everything of a network into a folder, as `save_pictures` does for a run."""
-    # All are drawn before the first is written.
+    # All are drawn before the first is written; without a decoder there is nothing to reconstruct or traverse.
+    decoded: dict[str, Callable[[], Figure]] = {
+        "reconstructions.png": lambda: plot_reconstructions(network, dataset, title=title, seed=evaluation.seed),
+        "traversals.png": lambda: plot_traversals(network, dataset, evaluation, title=title),
+    }
     drawn = {
-        "reconstructions.png": plot_reconstructions(network, dataset, title=title, seed=evaluation.seed),
-        "traversals.png": plot_traversals(network, dataset, evaluation, title=title),
+        **{name: draw() for name, draw in decoded.items() if decodes},
         "latents.png": plot_latents(evaluation, title=title, units=_units(evaluation, dataset)),
         "loss.png": plot_losses(log, title=title),
         "correlations.png": plot_correlations(evaluation, title=title),
     }
-    frames = animate_traversals(network, dataset, evaluation, title=title)
+    frames = animate_traversals(network, dataset, evaluation, title=title) if decodes else None
     for name, figure in drawn.items():
         figures.save_figure(figure, folder / name)
-    figures.save_gif(frames, folder / "traversals.gif", _MILLISECONDS)
-    return [folder / name for name in NAMES]
+    if frames is not None:
+        figures.save_gif(frames, folder / "traversals.gif", _MILLISECONDS)
+    return [folder / name for name in NAMES if name in drawn or decodes]
 
 
 def plot_run(run: Run, evaluation: _Scored | None = None) -> Figure:
@@ -357,13 +368,13 @@ def plot_losses(log: Mapping[str, np.ndarray], *, title: str) -> Figure:
     """Draw the terms of the objective over the steps of the training.
 
     Args:
-        log: arrays of one length: "step", "total", "reconstruction", "normal_entropy", "cross_entropy_normal" and
-            "cross_entropy_laplace", in nats; others are left alone. No row at all is drawn as that.
+        log: arrays of one length: "step" and the terms of the objective, as `Run.log` returns them. No row at all is
+            drawn as that.
         title: title of the figure.
 
     Returns:
-        A figure of four axes. They fit the values after the first tenth of the rows, so that the beginning, where
-        losses are many times larger, does not flatten what follows.
+        A figure of an axes for each term; of SlowVAE's, of its divergences. They fit the values after the first tenth
+        of the rows, so that the beginning, where losses are many times larger, does not flatten what follows.
 
     Example:
         ```python
@@ -377,7 +388,7 @@ def plot_losses(log: Mapping[str, np.ndarray], *, title: str) -> Figure:
     """
     _check(log=log)
     many = len(log.get("step", ())) >= _MANY_ROWS
-    figure = figures.chart(f"{title} · losses in nats{', with running means' * many}", 9.0, 6.2)
+    figure = figures.chart(f"{title} · losses{', with running means' * many}", 9.0, 6.2)
     _draw_losses(figure, log)
     return figure
 
@@ -386,8 +397,12 @@ def _draw_losses(figure: Figure | SubFigure, log: Mapping[str, np.ndarray]) -> N
     step = np.asarray(log.get("step", ()))
     if len(step) == 0:
         return _tell(figure, "no log row yet")
-    axes = figure.subplots(2, 2, sharex=True)
-    for ax, (name, (gained, spent)) in zip(axes.flat, _TERMS.items(), strict=True):
+    panels = _panels(log)
+    rows = -(-len(panels) // 2)
+    axes = figure.subplots(rows, min(2, len(panels)), sharex=True, squeeze=False)
+    for ax in axes.flat[len(panels) :]:
+        ax.axis("off")
+    for ax, (name, (gained, spent)) in zip(axes.flat, panels.items(), strict=False):
         values = np.asarray(log[gained], np.float64) - (np.asarray(log[spent]) if spent else 0)
         many = len(step) >= _MANY_ROWS
         figures.tidy(ax)
@@ -405,9 +420,17 @@ def _draw_losses(figure: Figure | SubFigure, log: Mapping[str, np.ndarray]) -> N
         if len(later):
             margin = max(0.06 * np.ptp(later), 1e-3 * abs(later.max())) or 1.0
             ax.set_ylim(later.min() - margin, later.max() + margin)
-    for ax in axes[1]:
+    for ax in axes[-1]:
         ax.set_xlabel("step", fontsize=LABEL)
     return None
+
+
+def _panels(log: Mapping[str, np.ndarray]) -> dict[str, tuple[str, str]]:
+    """Return what is drawn of a log: SlowVAE's divergences, and of other objectives every term, the total first."""
+    if all(part in log for parts in _TERMS.values() for part in parts if part):
+        return _TERMS
+    terms = [name for name in log if name not in _NO_TERMS]
+    return {name.replace("_", " "): (name, "") for name in sorted(terms, key=lambda name: name != "total")}
 
 
 def plot_correlations(evaluation: _Scored, *, title: str) -> Figure:

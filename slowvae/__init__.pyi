@@ -1,8 +1,9 @@
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .model import SlowVAE as SlowVAE
-from .objectives import Objective as Objective
-from .objectives import objective as objective
+from .objectives.base import Objective as Objective
+from .objectives.slowvae import Terms as Terms
+from .objectives.slowvae import objective as objective
 from .options import TrainOptions as TrainOptions
 from .resume import resume as resume
 from .runs import Run as Run

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from slowvae.objectives.base import RankGenerator
 from temporalpairs.checks import computing_device
 from temporalpairs.errors import RunWarning
 
@@ -105,7 +106,7 @@ def fast_step(training: Training, frames: Tensor) -> Callable[[Tensor], None]:
         with torch.cuda.device(frames.device):
             return _capture(training, frames)
     except RuntimeError as error:
-        training.noise = torch.Generator(training.device)  # the old one may still wait for the graph
+        training.noise = RankGenerator(training.device)  # the old one may still wait for the graph
         warnings.warn(f"The step could not be captured as a CUDA graph, so it runs eagerly ({error}).", RunWarning, 3)
         return training.take_step
     finally:
@@ -135,7 +136,8 @@ def _capture(training: Training, frames: Tensor) -> Callable[[Tensor], None]:
 
 def _remember(training: Training) -> Callable[[], None]:
     """Remember what a step changes; return what puts it back, into the same memory."""
-    places = [*training.network.parameters(), *training.network.buffers(), training.sums]
+    buffers = *training.network.buffers(), *training.objective.buffers()
+    places = [*training.parameters, *buffers, training.sums]
     kept = [place.detach().clone() for place in places]
     state = training.optimizer.state
     moments = {parameter: {name: value.clone() for name, value in state[parameter].items()} for parameter in state}

@@ -20,9 +20,8 @@ from slowvae.device import find_device
 from slowvae.metrics import beta_vae_score, dci, factor_vae_score, mcc, mig, modularity_explicitness, sap
 from slowvae.metrics.protocol import MIN_DRAWN, PROTOCOL, Protocol
 from slowvae.metrics.varying import VaryingFactors, name_constant
-from slowvae.options import number
 from slowvae.runs import FORMAT, SCORES, Run, describe_run, present
-from temporalpairs.checks import shown, whole
+from temporalpairs.checks import number, shown, whole
 from temporalpairs.datasets import find_dataset
 from temporalpairs.errors import OptionError, RunError, RunWarning
 from temporalpairs.loaders.ground_truth import GroundTruth, Observations
@@ -125,9 +124,7 @@ def evaluate(
     else:
         dataset = checked_dataset(dataset)
     chosen = _choose(metrics, allowed_metrics(dataset))
-    fraction = number("fraction", fraction)
-    if fraction > 1:
-        raise OptionError(f"fraction={fraction}: give a number above 0, up to 1.")
+    fraction = number("fraction", fraction, above=0, high=1)
     protocol = {name: PROTOCOL[name].scaled(fraction) for name in chosen}
     shown = PROTOCOL["mcc"].scaled(fraction)
     seed = whole("seed", seed, 0, 2**32 - 1)

@@ -1,20 +1,27 @@
-"""The network: the β-VAE's convolutional encoder and decoder for frames of 64×64 pixels."""
+"""The networks: the β-VAE's convolutional encoder and decoder, and an MLP."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from slowvae.objectives import find_objective
+from slowvae.options import TrainOptions
 from temporalpairs.checks import of_kind, shown, whole
 from temporalpairs.errors import OptionError
 
 SIDE = 64  # rows and columns of a frame: four halvings, then a 4×4 convolution, leave one pixel
+_WIDTHS = {32: (32, 32, 64), SIDE: (32, 32, 64, 64), 128: (32, 32, 32, 64, 64)}  # channels behind each halving, by side
 _LARGEST = 2**20  # of latents and channels
 _WIDTH = 256  # features of that pixel
+_UNITS = 1200  # of a hidden layer of the MLP
 
 
 class Posterior(NamedTuple):
@@ -25,46 +32,60 @@ class Posterior(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """What a step needs of a batch: the decoder's logits [n, C, 64, 64] and the posterior."""
+    """What a step needs of a batch: the decoder's logits [n, C, H, W] and the posterior."""
 
-    logits: Float[Tensor, "n channels 64 64"]
+    logits: Float[Tensor, "n channels height width"]
     mu: Float[Tensor, "n z"]
     logvar: Float[Tensor, "n z"]
 
 
 class SlowVAE(nn.Module):
-    """A variational autoencoder of single frames; SlowVAE and the β-VAE differ in their objective only.
+    """A variational autoencoder of single frames, which all objectives train.
 
-    The default network is that of Higgins et al. (2017) as the reference has it: 763,285 parameters with one channel
-    and 10 latents. Layers stand at the reference's places, so its checkpoints load.
+    The default network is that of Higgins et al. (2017) as the reference has it, for frames of 64×64: 763,285
+    parameters with one channel and 10 latents. Layers stand at the reference's places, so its checkpoints load. For
+    32×32 and 128×128, it has a halving less or more.
 
     Attributes:
         z_dim: number of latents.
         channels: channels of a frame.
-        encoder: any module from [n, C, 64, 64] to [n, 2·z_dim]: means, then logarithms of variances.
-        decoder: any module from [n, z_dim] to logits [n, C, 64, 64].
+        side: rows and columns of a frame.
+        encoder: any module from [n, C, H, W] to [n, 2·z_dim]: means, then logarithms of variances.
+        decoder: any module from [n, z_dim] to logits [n, C, H, W].
+        reduced: whether encoder and decoder compute in bfloat16; what they return is float32.
 
     Args:
         z_dim: number of latents.
         channels: channels of a frame.
-        encoder: encoder instead of the default one.
+        side: rows and columns of a frame of the default parts: 32, 64 or 128.
+        encoder: encoder instead of the default one; the frames' size is its own affair.
         decoder: decoder instead of the default one.
 
     Raises:
-        OptionError: a number is not a positive whole one, or a part is no module.
+        OptionError: a number is not a positive whole one, the default parts do not fit the side, or a part is no
+            module.
     """
 
     def __init__(
-        self, z_dim: int = 10, channels: int = 1, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None
+        self,
+        z_dim: int = 10,
+        channels: int = 1,
+        *,
+        side: int = SIDE,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.z_dim = whole("z_dim", z_dim, 1, _LARGEST)
         self.channels = whole("channels", channels, 1, _LARGEST)
+        self.side = whole("side", side, 1)
         for name, given in (("encoder", encoder), ("decoder", decoder)):
             if given is not None and not isinstance(given, nn.Module):
                 raise OptionError(f"{name}={shown(given)}: give a torch.nn.Module.")
-        self.encoder = default_encoder(z_dim, channels) if encoder is None else encoder
-        self.decoder = default_decoder(z_dim, channels) if decoder is None else decoder
+        self._frame_shape = None if encoder is not None else (self.channels, self.side, self.side)
+        self.encoder = default_encoder(z_dim, channels, side) if encoder is None else encoder
+        self.decoder = default_decoder(z_dim, channels, side) if decoder is None else decoder
+        self.reduced = False
         # Channels last is what convolutions compute in on either device; else they convert back and forth.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
@@ -74,22 +95,24 @@ class SlowVAE(nn.Module):
         Raises:
             OptionError: it does not.
         """
-        if tuple(shape) != (self.channels, SIDE, SIDE):
+        if self._frame_shape is not None and tuple(shape) != self._frame_shape:
             raise OptionError(
-                f"frames have shape {list(shape)}; this network takes {[self.channels, SIDE, SIDE]}. Load frames of "
-                f"that size, or make the network with channels={shape[0]}."
+                f"frames have shape {list(shape)}; this network takes {list(self._frame_shape)}. Load frames of that "
+                f"size, or make the network with channels={shape[0]} and side={shape[-1]}."
             )
 
-    def encode(self, frames: Float[Tensor, "n channels 64 64"]) -> Posterior:
+    def encode(self, frames: Float[Tensor, "n channels height width"]) -> Posterior:
         """Return the posterior of frames in [0, 1].
 
         Raises:
             OptionError: the frames, or what the encoder makes of them, have another shape.
         """
         if of_kind("frames", frames, Tensor, "a tensor").ndim != 4:
-            raise OptionError(f"frames have shape {list(frames.shape)}; give [n, {self.channels}, {SIDE}, {SIDE}].")
+            raise OptionError(f"frames have shape {list(frames.shape)}; give [n, {self.channels}, H, W].")
         self.check_frames(frames.shape[1:])
-        found = self.encoder(frames).float()
+        with self._precision(frames):
+            found = self.encoder(frames)
+        found = found.float()
         if found.shape[1:] != (2 * self.z_dim,):
             raise OptionError(
                 f"the encoder returns {list(found.shape)}; for z_dim={self.z_dim} it is [n, {2 * self.z_dim}]: means, "
@@ -97,15 +120,22 @@ class SlowVAE(nn.Module):
             )
         return Posterior(found[:, : self.z_dim], found[:, self.z_dim :])
 
-    def decode(self, z: Float[Tensor, "n z"]) -> Float[Tensor, "n channels 64 64"]:
+    def decode(self, z: Float[Tensor, "n z"]) -> Float[Tensor, "n channels height width"]:
         """Return the logits of the frames that latents stand for; their sigmoid is the frame.
 
         Raises:
             OptionError: the latents have another shape.
         """
         self._check_latents("z", z)
-        logits: Tensor = self.decoder(z)
-        return logits
+        with self._precision(z):
+            logits: Tensor = self.decoder(z)
+        return logits.float()
+
+    def _precision(self, data: Tensor) -> AbstractContextManager[Any]:
+        if not self.reduced:
+            return nullcontext()
+        # A CUDA graph keeps no cast weights from one run to the next.
+        return torch.autocast(data.device.type, torch.bfloat16, cache_enabled=False)
 
     def _check_latents(self, name: str, z: Any) -> torch.Size:
         shape: torch.Size = of_kind(name, z, Tensor, "a tensor").shape
@@ -114,7 +144,7 @@ class SlowVAE(nn.Module):
         return shape
 
     def forward(
-        self, frames: Float[Tensor, "n channels 64 64"], noise: Float[Tensor, "n z"] | None = None
+        self, frames: Float[Tensor, "n channels height width"], noise: Float[Tensor, "n z"] | None = None
     ) -> Reconstruction:
         """Encode, draw latents and decode.
 
@@ -145,34 +175,82 @@ def checked_network(network: Any) -> SlowVAE:
     return network
 
 
-def default_encoder(z_dim: int, channels: int) -> nn.Sequential:
+def default_encoder(z_dim: int, channels: int, side: int = SIDE) -> nn.Sequential:
     """Return the reference's encoder, its weights drawn from torch's global generator."""
-    return _started(
-        nn.Sequential(
-            nn.Conv2d(channels, 32, 4, 2, 1), _relu(),
-            nn.Conv2d(32, 32, 4, 2, 1), _relu(),
-            nn.Conv2d(32, 64, 4, 2, 1), _relu(),
-            nn.Conv2d(64, 64, 4, 2, 1), _relu(),
-            nn.Conv2d(64, _WIDTH, 4), _relu(),
-            nn.Flatten(),
-            nn.Linear(_WIDTH, 2 * z_dim),
-        )
-    )  # fmt: skip
+    widths = [channels, *_widths(side)]
+    halvings = [layer for before, after in pairwise(widths) for layer in (nn.Conv2d(before, after, 4, 2, 1), _relu())]
+    last = (nn.Conv2d(widths[-1], _WIDTH, 4), _relu(), nn.Flatten(), nn.Linear(_WIDTH, 2 * z_dim))
+    return _started(nn.Sequential(*halvings, *last))
 
 
-def default_decoder(z_dim: int, channels: int) -> nn.Sequential:
+def default_decoder(z_dim: int, channels: int, side: int = SIDE) -> nn.Sequential:
     """Return the reference's decoder, its weights drawn from torch's global generator."""
+    widths = [*reversed(_widths(side)), channels]
+    doublings = [
+        layer for before, after in pairwise(widths) for layer in (_relu(), nn.ConvTranspose2d(before, after, 4, 2, 1))
+    ]
+    first = (nn.Linear(z_dim, _WIDTH), nn.Unflatten(1, (_WIDTH, 1, 1)), _relu())
+    return _started(nn.Sequential(*first, nn.ConvTranspose2d(_WIDTH, widths[0], 4), *doublings))
+
+
+def mlp_encoder(z_dim: int, frame_shape: Sequence[int]) -> nn.Sequential:
+    """Return an encoder of two hidden layers for frames of any shape, as Locatello et al. (2019) have it."""
     return _started(
         nn.Sequential(
-            nn.Linear(z_dim, _WIDTH),
-            nn.Unflatten(1, (_WIDTH, 1, 1)), _relu(),
-            nn.ConvTranspose2d(_WIDTH, 64, 4), _relu(),
-            nn.ConvTranspose2d(64, 64, 4, 2, 1), _relu(),
-            nn.ConvTranspose2d(64, 32, 4, 2, 1), _relu(),
-            nn.ConvTranspose2d(32, 32, 4, 2, 1), _relu(),
-            nn.ConvTranspose2d(32, channels, 4, 2, 1),
+            nn.Flatten(),
+            nn.Linear(math.prod(frame_shape), _UNITS), _relu(),
+            nn.Linear(_UNITS, _UNITS), _relu(),
+            nn.Linear(_UNITS, 2 * z_dim),
         )
     )  # fmt: skip
+
+
+def mlp_decoder(z_dim: int, frame_shape: Sequence[int]) -> nn.Sequential:
+    """Return a decoder of three hidden layers for frames of any shape, as Locatello et al. (2019) have it."""
+    return _started(
+        nn.Sequential(
+            nn.Linear(z_dim, _UNITS), nn.Tanh(),
+            nn.Linear(_UNITS, _UNITS), nn.Tanh(),
+            nn.Linear(_UNITS, _UNITS), nn.Tanh(),
+            nn.Linear(_UNITS, math.prod(frame_shape)),
+            nn.Unflatten(1, tuple(frame_shape)),
+        )
+    )  # fmt: skip
+
+
+def make_network(options: TrainOptions, frame_shape: tuple[int, int, int]) -> SlowVAE:
+    """Make the network that options name, its weights drawn from torch's global generator.
+
+    Args:
+        options: objective, architecture and number of latents.
+        frame_shape: channels, height and width of a frame.
+
+    Raises:
+        OptionError: there is no such network for frames of that shape.
+    """
+    kind, z_dim = find_objective(options.objective), options.z_dim
+    channels, height, width = shape = frame_shape
+    encoder = kind.encoder(z_dim, shape)
+    decoder: nn.Module | None = None if kind.decodes else nn.Identity()
+    if options.architecture == "mlp":
+        encoder, decoder = encoder or mlp_encoder(z_dim, shape), decoder or mlp_decoder(z_dim, shape)
+    elif encoder is None and (height != width or height not in _WIDTHS):
+        raise OptionError(
+            f"frames have shape {list(shape)}; the convolutional network takes squares of {_words(_WIDTHS)} pixels. "
+            "Take architecture='mlp', or a network of your own."
+        )
+    return SlowVAE(z_dim, channels, side=height, encoder=encoder, decoder=decoder)
+
+
+def _widths(side: int) -> tuple[int, ...]:
+    if side not in _WIDTHS:
+        raise OptionError(f"side={side}: the default network is for {_words(_WIDTHS)}; give encoder and decoder.")
+    return _WIDTHS[side]
+
+
+def _words(numbers: Iterable[int]) -> str:
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} or {last}"
 
 
 def _relu() -> nn.ReLU:

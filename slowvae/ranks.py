@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +65,22 @@ class Ranks:
         if not self.alone:
             dist.all_reduce(values)
         return values / self.world_size
+
+    def copy_first(self, tensors: Iterable[Tensor]) -> None:
+        """Give all ranks the first one's values."""
+        for tensor in tensors if not self.alone else ():
+            dist.broadcast(tensor.detach(), 0)
+
+    def average(self, gradients: Iterable[Tensor]) -> None:
+        """Give all ranks the mean of their gradients, by one message."""
+        if self.alone:
+            return
+        listed = list(gradients)
+        flat = torch.cat([gradient.flatten() for gradient in listed])
+        dist.all_reduce(flat)
+        parts = torch.split(flat / self.world_size, [gradient.numel() for gradient in listed])
+        for gradient, part in zip(listed, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def any(self, here: bool, device: torch.device) -> bool:
         """Tell whether something holds on any rank."""

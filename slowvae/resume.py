@@ -6,6 +6,7 @@ way (`slowvae.ranks`), and the log drops rows beyond the checkpoint (`slowvae.ru
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from slowvae.model import SlowVAE
 from slowvae.options import TrainOptions
 from slowvae.ranks import Ranks
 from slowvae.runs import CHECKPOINT, Run, load_weights, present
-from slowvae.training import Training
+from slowvae.training import Training, checked_callback
 from temporalpairs.errors import OptionError, RunError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def resume(
     network: SlowVAE | None = None,
     tensorboard: bool = True,
     progress: bool = True,
+    on_row: Callable[[dict[str, float]], object] | None = None,
 ) -> Run:
     """Resume a run from its last checkpoint; the result equals that of an uninterrupted run.
 
@@ -60,6 +62,7 @@ def resume(
         network: network to continue with, needed if the run had one of the caller's.
         tensorboard: whether to write event files, where TensorBoard is installed.
         progress: whether to show a bar, on a terminal.
+        on_row: called with each row of the log, as a tracker such as W&B or MLflow takes it.
 
     Returns:
         The run; ``run.network()`` is the trained network.
@@ -69,6 +72,7 @@ def resume(
         RunError: there is no run, its dataset is another one or not found, or a file of it is damaged.
         TrainingDivergedError, RunNotWrittenError, TrainingInterrupted: as `slowvae.train`.
     """
+    checked_callback(on_row)
     run = Run.open(out)
     config = run.config
     if steps is not None:
@@ -96,7 +100,7 @@ def resume(
         run = Run(run.folder, config)
         if changed and ranks.first:
             run.save_config()
-        return training.go(run, tensorboard=tensorboard, progress=progress)
+        return training.go(run, tensorboard=tensorboard, progress=progress, on_row=on_row)
 
 
 def restore(training: Training, state: dict[str, Any], path: Path) -> None:
@@ -112,6 +116,7 @@ def restore(training: Training, state: dict[str, Any], path: Path) -> None:
     """
     load_weights(training.network, state["network"], path)
     try:
+        training.objective.load_state_dict(state["objective"])
         # Adam's moments are the checkpoint's; how it computes (fused, capturable) is this device's.
         present = training.optimizer.state_dict()
         training.optimizer.load_state_dict({**present, "state": state["optimizer"]["state"]})

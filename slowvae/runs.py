@@ -3,6 +3,10 @@
 config.json     options, dataset, device, versions: what repeats the run
 log.csv         a row every `log_every` steps: the terms of the objective, in nats, and the speed
 checkpoint.pt   weights, optimizer, noise and place in the data: what resuming needs
+latents.csv     for each row of the log and each latent: variance of the means, mean of the variances, mean distance of
+                neighbors, divergence from the unit normal
+mcc.csv         the score during training, where `score_every` asks for it
+snapshots/      weights every `keep_every` steps
 tensorboard/    the log as event files
 scores.json     scores that `slowvae.evaluate` gave
 pictures/       what `temporalpairs.report` drew
@@ -27,10 +31,12 @@ from filelock import Timeout
 
 from slowvae.data import describe_data
 from slowvae.device import settle_precision, usual_torch
-from slowvae.model import SlowVAE, checked_network
+from slowvae.model import SlowVAE, checked_network, make_network
+from slowvae.objectives import find_objective
+from slowvae.objectives.pixels import Floor
 from slowvae.options import TrainOptions
 from slowvae.run_log import LOG, read_log
-from temporalpairs.checks import as_path, computing_device
+from temporalpairs.checks import as_path, computing_device, whole
 from temporalpairs.errors import RunError
 from temporalpairs.files import check_memory, exists, locked
 from temporalpairs.store.atomic import replace_file
@@ -41,9 +47,9 @@ if TYPE_CHECKING:
     from temporalpairs.loaders.dataset import WindowDataset
 
 CONFIG, CHECKPOINT, SCORES, PICTURES = "config.json", "checkpoint.pt", "scores.json", "pictures"
+SNAPSHOTS = "snapshots"
 SEED_FOLDER = "seed-"  # and the seed: a run among several
 FORMAT = 1  # of config.json, checkpoint.pt and scores.json
-_TITLES = {"slowvae": "SlowVAE", "beta-vae": "β-VAE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class RunConfig:
     Attributes:
         options: the options, with precision and weights settled.
         data: the dataset, as `slowvae.data.describe_data` describes it.
-        channels: channels of a frame.
+        frame_shape: channels, height and width of a frame.
         window: frames of a window.
         own_network: whether the caller brought a network, which no file holds.
         device: device that the run was started on.
@@ -62,7 +68,7 @@ class RunConfig:
 
     options: TrainOptions
     data: dict[str, Any]
-    channels: int
+    frame_shape: tuple[int, int, int]
     window: int
     own_network: bool
     device: str
@@ -72,19 +78,21 @@ class RunConfig:
     def of(
         cls, dataset: WindowDataset, options: TrainOptions, device: torch.device, network: SlowVAE | None = None
     ) -> RunConfig:
-        """Return the configuration of a new run, with precision and weights settled.
+        """Return the configuration of a new run, with precision and hyperparameters settled.
 
         Raises:
-            OptionError: ``network`` is none.
+            OptionError: ``network`` is none, there is no such objective, or it has no such hyperparameter.
         """
-        data = describe_data(dataset)
-        beta, gamma = options.weights
-        options = replace(options, precision=settle_precision(options.precision, device), beta=beta, gamma=gamma)
+        data, kind = describe_data(dataset), find_objective(options.objective)
+        precision = settle_precision(options.precision, device)
+        options = replace(options, precision=precision, hyperparameters=kind.settled(options.hyperparameters))
+        if issubclass(kind, Floor):
+            options = replace(options, steps=1)
         if network is not None:
             options = replace(options, z_dim=checked_network(network).z_dim)
         source = dataset.source
         own = network is not None
-        return cls(options, data, source.frame_shape[0], source.window, own, str(device), present_versions())
+        return cls(options, data, source.frame_shape, source.window, own, str(device), present_versions())
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON can hold it."""
@@ -95,7 +103,8 @@ class RunConfig:
     def from_json(cls, values: dict[str, Any]) -> RunConfig:
         """Read what `to_json` gave; raises KeyError, TypeError or OptionError for anything else."""
         others = {name: values[name] for name in cls.__slots__ if name != "options"}
-        return cls(TrainOptions.of(None, **values["training"]), **others)
+        others["frame_shape"] = tuple(others["frame_shape"])
+        return cls(TrainOptions(**values["training"]), **others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +189,55 @@ class Run:
             raise _from_the_future(path, found["format"])
         return found
 
-    def network(self, network: SlowVAE | None = None, device: torch.device | str = "cpu") -> SlowVAE:
+    def keep(self, step: int, weights: dict[str, Any]) -> None:
+        """Keep a snapshot of the network's weights.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        data = io.BytesIO()
+        torch.save(weights, data)
+        replace_file(self._snapshot_path(step), data.getvalue())
+
+    def snapshots(self) -> list[int]:
+        """Return the steps whose weights were kept, ascending."""
+        return sorted(int(path.stem.removeprefix("step-")) for path in (self.folder / SNAPSHOTS).glob("step-*.pt"))
+
+    def _snapshot_path(self, step: int) -> Path:
+        return self.folder / SNAPSHOTS / f"step-{step:08d}.pt"
+
+    def _snapshot(self, step: Any) -> dict[str, Any]:
+        path = self._snapshot_path(whole("step", step, 0))
+        if not present(path):
+            kept = ", ".join(map(str, self.snapshots())) or "none"
+            problem = f"there is no snapshot; those of the steps {kept} were kept"
+            raise RunError(path, problem, "Train with keep_every=….")
+        try:
+            found: dict[str, Any] = torch.load(path, weights_only=True)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            check_memory()
+            raise RunError(path, f"is not a snapshot that can be read ({error})", "Delete it.") from error
+        return found
+
+    def network(
+        self, network: SlowVAE | None = None, device: torch.device | str = "cpu", *, step: int | None = None
+    ) -> SlowVAE:
         """Return the trained network, ready for use.
 
         Args:
             network: a network of the same layout, into which the weights go; needed if the run had one of the caller's.
             device: device of the network.
+            step: one of `snapshots`, for the weights of that step.
 
         Raises:
-            RunError: there is no checkpoint, or the weights do not fit the network.
+            RunError: there is no checkpoint or snapshot, or the weights do not fit the network.
             OptionError: it is no network, or there is no such device.
         """
         made = self.new_network() if network is None else checked_network(network)
-        load_weights(made, self.checkpoint()["network"], self.folder)
+        weights = self.checkpoint()["network"] if step is None else self._snapshot(step)
+        load_weights(made, weights, self.folder)
         return made.to(computing_device(device), torch.float32).eval()
 
     def new_network(self) -> SlowVAE:
@@ -208,7 +253,7 @@ class Run:
                 "Make the network in Python and pass it: network=….",
             )
         with usual_torch():
-            return SlowVAE(self.config.options.z_dim, self.config.channels)
+            return make_network(self.config.options, self.config.frame_shape)
 
     def log(self) -> dict[str, np.ndarray]:
         """Return the columns of the log by name, float64 [rows]; the first is ``step``.
@@ -253,7 +298,7 @@ def describe_run(run: Run) -> str:
     options, step = run.config.options, run.step
     name = run.config.data["title"] or run.config.data["dataset"] or "a dataset of your own"
     where = "not saved yet" if step is None else f"step {step:,}"
-    return f"{_TITLES[options.model]} on {name}, seed {options.seed}, {where}"
+    return f"{find_objective(options.objective).title or options.objective} on {name}, seed {options.seed}, {where}"
 
 
 def load_weights(network: SlowVAE, weights: dict[str, Any], place: Path) -> None:

@@ -26,7 +26,6 @@ _CHECKED = [
     "natsprites.release",
     "natsprites.statistics",
     "slowvae.model",
-    "slowvae.objectives",
     "temporalpairs.builders.formats.youtube_vis",
     "temporalpairs.loaders.chance",
     "temporalpairs.loaders.sequence",

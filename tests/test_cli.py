@@ -103,7 +103,7 @@ def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 def test_every_argument_is_explained_in_a_phrase_that_stands_alone() -> None:
     """In ASCII, for terminals that have nothing else, and without the fragments that only make sense in a row."""
-    training = {field.name for field in dataclasses.fields(TrainOptions)}
+    training = {field.name for field in dataclasses.fields(TrainOptions) if field.name != "hyperparameters"}
     for action in actions(_parser(list(COMMANDS))):
         if action.dest in ("dataset", argparse.SUPPRESS, *training) or not action.option_strings:
             continue
@@ -248,7 +248,9 @@ def test_training_options_are_those_of_the_dataclass_and_of_the_load_function(
 ) -> None:
     """Whatever word a field or an option has: it arrives under its name and with its type."""
     told: dict[str, Any] = {}
-    trained = {field.name: _another(field) for field in dataclasses.fields(TrainOptions)}
+    trained = {
+        field.name: _another(field) for field in dataclasses.fields(TrainOptions) if field.name != "hyperparameters"
+    }
     loaded = {"split": "train", "window": 3}
     entry = DATASETS[name]
     if entry.build_from == "annotations":
@@ -269,7 +271,7 @@ def test_training_options_are_those_of_the_dataclass_and_of_the_load_function(
 
 def _another(field: dataclasses.Field[Any]) -> Any:
     """Another value than the default."""
-    known = {"model": "beta-vae", "precision": "float32", "entropies": "paper", "beta": 0.5, "gamma": 0.5}
+    known = {"objective": "beta-vae", "precision": "float32", "architecture": "mlp"}
     if field.name in known:
         return known[field.name]
     return field.default + 1 if isinstance(field.default, int) else field.default / 2
@@ -361,7 +363,10 @@ _BUILD = "build kitti-masks --annotations {sample} --out {tmp}/a.zarr"
         ("train natural-sprites --source {store} --out {tmp}/run", "holds KITTI Masks, not Natural Sprites"),
         ("train kitti-masks --source sample --out {store}", "something is there already"),
         ("train kitti-masks --source sample --out {tmp}/run --steps 0", "steps=0"),
-        ("train kitti-masks --source sample --out {tmp}/run --rate nan", "rate=nan"),
+        ("train kitti-masks --source sample --out {tmp}/run --set rate=-1", "rate=-1"),
+        ("train kitti-masks --source sample --out {tmp}/run --set rate", "--set rate: give NAME=VALUE"),
+        ("train kitti-masks --source sample --out {tmp}/run --set alpha=1", "'alpha' is no hyperparameter of SlowVAE"),
+        ("train kitti-masks --source sample --out {tmp}/run --objective vae", "objective='vae' is unknown"),
         ("train kitti-masks --source sample --out {tmp}/run --seed -1", "seed=-1"),
         ("train kitti-masks --source sample --out {tmp}/run --seeds 0", "--seeds 0"),
         ("train kitti-masks --source sample --out {tmp}/run --batch-size 100000", "100000"),
@@ -371,7 +376,8 @@ _BUILD = "build kitti-masks --annotations {sample} --out {tmp}/a.zarr"
         ("train --out {tmp}/run", "Give one of"),
         ("train --resume {tmp}/nowhere", "there is no run here"),
         ("train --resume {tmp}/nowhere --out {tmp}/run", "a resumed run stays in its folder"),
-        ("train --resume {tmp}/nowhere --rate 2", "leave --rate out"),
+        ("train --resume {tmp}/nowhere --z-dim 2", "leave --z-dim out"),
+        ("train --resume {tmp}/nowhere --set beta=2", "leave --set out"),
         ("train --config {store}/zarr.json --out {tmp}/run", "zarr.json"),
         ("evaluate {tmp}", "there is no run here"),
     ],

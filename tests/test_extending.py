@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from slowvae import Run, resume
 from temporalpairs.builders import build_natural_sprites, formats, open_annotations
+from temporalpairs.cli.main import main
 from temporalpairs.errors import RawDataError
 from temporalpairs.store import read_store
 
@@ -97,3 +100,25 @@ def test_the_reader_takes_what_is_its_own_and_names_what_is_wrong(reader: Path) 
     paint(reader / "camel", mode="RGB")
     with pytest.raises(RawDataError, match=r"an image of mode RGB\.\n  Expected a palette PNG"):
         open_annotations(reader).videos[1].read()
+
+
+def test_the_objective_trains_by_its_place_and_by_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = DOCUMENT.read_text(encoding="utf-8")
+    module, tracked = (
+        next(block for block in re.findall(r"```python\n(.*?)```", document, re.DOTALL) if words in block)
+        for words in ("class GaussianVAE", "rows = []")
+    )
+    (command,) = re.findall(r"\ntemporal-pairs (train .*gaussian_vae.*)\n", document)
+    (tmp_path / "gaussian_vae.py").write_text(module, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main([*command.split(), "--batch-size", "8", "--no-evaluation", "--quiet", "--device", "cpu"]) == 0
+    options = Run.open("runs/gaussian").config.options
+    assert (options.objective, options.hyperparameters) == ("gaussian_vae:GaussianVAE", {"beta": 1.0, "gamma": 5})
+    found: dict[str, Any] = {}
+    exec(tracked, found)
+    assert [row["step"] for row in found["rows"]] == [5, 10, 15, 20]
+    assert found["rows"][-1]["total"] < found["rows"][0]["total"]
+    resumed = resume("runs/tracked", steps=22, tensorboard=False, progress=False)
+    assert resumed.step == 22
+    sys.modules.pop("gaussian_vae")

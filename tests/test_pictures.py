@@ -95,7 +95,7 @@ def test_a_run_has_six_pictures_the_same_bytes_each_time(
     network: SlowVAE, masks: WindowDataset, tmp_path: Path
 ) -> None:
     data = {"dataset": "kitti-masks", "title": "KITTI Masks"}
-    run = Run(tmp_path, RunConfig(TrainOptions(z_dim=4, steps=1), data, 1, 2, False, "cpu", {}))
+    run = Run(tmp_path, RunConfig(TrainOptions(z_dim=4, steps=1), data, (1, 64, 64), 2, False, "cpu", {}))
     run.save_checkpoint({"step": 1, "network": network.state_dict()})
     paths = runs.save_pictures(run, scored(), dataset=masks, device="cpu")
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == [f"pictures/{name}" for name in runs.NAMES]

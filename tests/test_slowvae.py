@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Laplace, Normal, kl_divergence
 
-from slowvae import Objective, SlowVAE, objective
+from slowvae import SlowVAE, Terms, objective
 from temporalpairs.errors import OptionError
 
 REFERENCE = Path(__file__).parents[2] / "shared/reference/slowvae_objective.npz"
@@ -32,7 +32,7 @@ def test_the_objective_is_the_references() -> None:
     with np.load(REFERENCE) as file:
         arrays = {name: torch.from_numpy(file[name]) for name in ("x", "logits", "mu", "logvar")}
         found = objective(**arrays, **{name: float(file[name]) for name in ("beta", "gamma", "rate")})
-        for name in Objective._fields:
+        for name in Terms._fields:
             assert getattr(found, name).item() == pytest.approx(float(file[name]), rel=1e-5), name
 
 

@@ -33,13 +33,14 @@ from torch.utils.data import DataLoader
 from kittimasks import KittiMasks, load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites
 from natsprites.statistics import to_sequences
-from slowvae import Objective, Run, SlowVAE, TrainOptions, evaluate, resume, train, train_seeds
+from slowvae import Run, SlowVAE, Terms, TrainOptions, evaluate, resume, train, train_seeds
 from slowvae.data import load_data
 from slowvae.device import fast_step
 from slowvae.model import default_decoder, default_encoder
+from slowvae.objectives import find_objective
 from slowvae.ranks import Ranks, process_group
 from slowvae.resume import restore
-from slowvae.run_log import LOG
+from slowvae.run_log import LATENTS, LOG
 from slowvae.runs import CHECKPOINT, CONFIG, RunConfig, find_runs
 from slowvae.seeds import resume_each, summarize, table
 from slowvae.training import Training
@@ -58,7 +59,7 @@ CPU = torch.device("cpu")
 QUIET: dict[str, Any] = {"device": "cpu", "progress": False, "tensorboard": False}
 FEW: dict[str, Any] = {"batch_size": 4, "log_every": 4, "checkpoint_every": 6, **QUIET}
 STEPS = 14  # two epochs of five batches, and some batches more
-TERMS = Objective._fields
+TERMS = Terms._fields
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,7 @@ def assert_equal_runs(one: Run, other: Run) -> None:
     logs = one.log(), other.log()
     for name in ("step", "epoch", *TERMS):
         assert np.array_equal(logs[0][name], logs[1][name]), name
+    assert (one.folder / LATENTS).read_text() == (other.folder / LATENTS).read_text()
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[], object]) -> None:
@@ -126,7 +128,7 @@ def interrupt() -> None:
 
 def test_a_run_has_what_the_docs_say(whole: Run) -> None:
     names = sorted(path.name for path in whole.folder.iterdir())
-    assert names == [".lock", CHECKPOINT, CONFIG, LOG]
+    assert names == [".lock", CHECKPOINT, CONFIG, LATENTS, LOG]
     log = whole.log()
     assert log["step"].tolist() == [4, 8, 12, 14]
     assert np.isfinite(log["total"]).all()
@@ -143,34 +145,45 @@ def test_the_log_holds_means_of_all_steps(masks: KittiMasks, whole: Run, tmp_pat
 
 
 def test_options_are_given_as_a_whole_or_one_by_one(masks: KittiMasks, tmp_path: Path) -> None:
-    """The model's own weights hold unless they are given."""
-    few = TrainOptions(steps=50, batch_size=4, model="beta-vae", gamma=0.5)
+    """The objective's own hyperparameters hold unless they are given, and another objective has its own."""
+    few = TrainOptions(steps=50, batch_size=4, hyperparameters={"gamma": 0.5})
     options = train(masks, tmp_path / "run", few, steps=1, adam_beta1=0.8, entropies="paper", **QUIET).config.options
-    assert (options.steps, options.batch_size, options.adam_beta1, options.entropies) == (1, 4, 0.8, "paper")
-    assert (options.beta, options.gamma) == (8.0, 0.5)
-    assert replace(TrainOptions(), model="beta-vae").weights == (8.0, 0.0)
+    assert (options.steps, options.batch_size, options.adam_beta1) == (1, 4, 0.8)
+    weights = {"beta": 1.0, "gamma": 0.5, "rate": 6.0, "entropies": "paper", "likelihood": "bernoulli"}
+    assert options.hyperparameters == weights
+    assert TrainOptions.of(options, objective="beta-vae").hyperparameters == {}
+    assert TrainOptions.of(options, objective="beta-vae", beta=2).hyperparameters == {"beta": 2}
+    assert TrainOptions.of(options, objective=find_objective("pcl")).objective == "pcl"
     assert all(field.metadata["help"] for field in fields(TrainOptions)), "what the command line shows"
 
 
 def test_options_survive_json() -> None:
-    options = TrainOptions(model="beta-vae", steps=np.int64(7), gamma=0.5)
+    options = TrainOptions.of(None, objective="slowvae", steps=np.int64(7), gamma=0.5)
     assert TrainOptions.of(None, **json.loads(json.dumps(options.to_json()))) == options
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"epochs": 3}, "epochs: unknown; the options of a training run are model, steps"),
-        ({"model": "vae"}, "model='vae' is unknown; give 'slowvae' or 'beta-vae'"),
+        ({"epochs": 3}, "'epochs': unknown; the options of a training run are objective, hyper.* slowvae beta, gamma"),
+        ({"objective": "vae", "beta": 1}, "objective='vae' is unknown; there are slowvae, beta-vae"),
+        ({"objective": "no.such:Thing", "beta": 1}, "objective='no.such:Thing': there is no such class"),
+        ({"objective": "json:JSONDecoder", "beta": 1}, "is no subclass of slowvae.Objective"),
+        (
+            {"objective": "beta-vae", "gamma": 1},
+            "'gamma': unknown; .* of the objective beta-vae beta, likelihood",
+        ),
+        ({"hyperparameters": {"alpha": 1}}, "'alpha' is no hyperparameter of SlowVAE; there are beta, gamma"),
+        ({"hyperparameters": 5}, "hyperparameters=5"),
         ({"precision": "float16"}, "precision='float16' is unknown"),
         ({"entropies": "both"}, "entropies='both' is unknown; give 'reference' or 'paper'"),
-        ({"model": ["slowvae"]}, "model="),
+        ({"objective": ["slowvae"]}, "objective="),
         ({"steps": 0}, "steps=0 is out of range; give a whole number from 1"),
         ({"batch_size": 2.5}, "batch_size=2.5"),
         ({"z_dim": "ten"}, "z_dim='ten'"),
-        ({"beta": -1.0}, "beta=-1.0: give a number of at least 0"),
-        ({"gamma": "1"}, "gamma='1': give a number"),
-        ({"rate": 0.0}, "rate=0.0: give a number above 0"),
+        ({"beta": -1.0}, "beta=-1.0 is out of range; give a number from 0"),
+        ({"gamma": "1"}, "gamma='1' is no number; give a number"),
+        ({"rate": 0.0}, "rate=0.0 is out of range; give a number above 0"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
         ({"learning_rate": None}, "learning_rate=None"),
         ({"adam_beta1": 1.0}, "adam_beta1=1.0"),
@@ -523,7 +536,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(
     assert "--resume" in str(caught.value)
     stopped = Run.open(tmp_path / "run")
     assert stopped.step == 6
-    assert sorted(path.name for path in stopped.folder.iterdir()) == [".lock", CHECKPOINT, CONFIG, LOG]
+    assert sorted(path.name for path in stopped.folder.iterdir()) == [".lock", CHECKPOINT, CONFIG, LATENTS, LOG]
     assert_equal_runs(resume(stopped.folder, masks, **QUIET), whole)
 
 
@@ -703,13 +716,14 @@ def test_every_kind_of_data_trains(
     load: Callable[..., Any], options: dict[str, Any], precision: Any, store: Path, sprites_store: Path, tmp_path: Path
 ) -> None:
     dataset = load(source=store if load is load_kitti_masks else sprites_store, **options)
-    made = train(dataset, tmp_path / "run", steps=5, precision=precision, model="beta-vae", learning_rate=1e-3, **FEW)
-    assert made.config.channels == dataset.source.frame_shape[0]
+    made = train(
+        dataset, tmp_path / "run", steps=5, precision=precision, objective="beta-vae", learning_rate=1e-3, **FEW
+    )
+    assert made.config.frame_shape == dataset.source.frame_shape
     assert made.config.window == options.get("window", 2)
     log = made.log()
     assert log["total"][1:].min() < log["total"][0]
-    normal = log["cross_entropy_normal"] - log["normal_entropy"]
-    assert np.allclose(log["total"], 2 * log["reconstruction"] + 8 * normal, rtol=1e-5), "β = 8, γ = 0"
+    assert np.allclose(log["total"], 2 * log["reconstruction"] + 8 * log["divergence"], rtol=1e-5)
 
 
 def test_the_entropies_are_those_that_were_asked_for(masks: KittiMasks, tmp_path: Path) -> None:

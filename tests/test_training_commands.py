@@ -58,9 +58,10 @@ def test_the_commands_train_score_and_draw(store: Path, tmp_path: Path, capsys: 
 
 def test_a_configuration_is_repeated_with_changes(masks: Run, tmp_path: Path) -> None:
     words = ["--config", masks.folder / "config.json", "--device", "cpu", "--quiet", "--no-evaluation"]
-    assert run("train", *words, "--model", "beta-vae", "--seed", 9, "--steps", 2, "--out", tmp_path / "run") == 0
+    assert run("train", *words, "--objective", "beta-vae", "--seed", 9, "--steps", 2, "--out", tmp_path / "run") == 0
     options = Run.open(tmp_path / "run").config.options
-    assert (options.model, options.beta, options.gamma, options.seed) == ("beta-vae", 8.0, 0.0, 9)
+    assert (options.objective, options.seed) == ("beta-vae", 9)
+    assert options.hyperparameters == {"beta": 8.0, "likelihood": "bernoulli"}
     assert options.batch_size == masks.config.options.batch_size
 
 

@@ -146,6 +146,7 @@ ELSEWHERE = {  # tried in tests of their own, or classes that functions return a
         "Evaluation",
         "Inspection",
         "Objective",
+        "Terms",
         "Run",
         "Fit",
         "TransitionStatistics",

@@ -187,7 +187,7 @@ def _listed(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
     return listed
 
 
-def _module(reader: str) -> ModuleType:
+def _module(reader: object) -> ModuleType:
     if not isinstance(reader, str) or reader not in READERS:
         raise OptionError(f"reader={shown(reader)} is unknown; the readers are {', '.join(READERS)}.")
     return import_module(READERS[reader])

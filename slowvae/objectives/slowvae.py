@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
-from slowvae.options import Entropies
+from slowvae.objectives.base import LOG_2PI, VAE, Likelihood, reconstruction, sample
 from temporalpairs.checks import choice, number, of_kind, whole
 from temporalpairs.errors import OptionError
 
-_LOG_2PI = math.log(2 * math.pi)
+if TYPE_CHECKING:
+    from slowvae.model import SlowVAE
+
+Entropies = Literal["reference", "paper"]
 
 
-class Objective(NamedTuple):
+class Terms(NamedTuple):
     """The objective and its terms in nats: scalar tensors, which gradients flow through.
 
     Attributes:
@@ -47,7 +49,8 @@ def objective(
     rate: float = 6.0,
     window: int = 2,
     entropies: Entropies = "reference",
-) -> Objective:
+    likelihood: Likelihood = "bernoulli",
+) -> Terms:
     """Return the objective of SlowVAE; γ = 0 makes it that of the β-VAE.
 
     The model of a pair (Klindt et al. 2021, the section on SlowVAE; eq. 2 with α = 1 is the transition prior):
@@ -86,12 +89,13 @@ def objective(
         rate: λ, inverse scale of the Laplace transition prior.
         window: frames of a window.
         entropies: ``"reference"`` or ``"paper"``.
+        likelihood: ``"bernoulli"`` pixels, or ``"gaussian"`` ones.
 
     Returns:
         The total and its terms: means over frames or pairs of neighbors, sums over pixels and latents.
 
     Raises:
-        OptionError: the rows are not windows of that length, or ``entropies`` is unknown.
+        OptionError: the rows are not windows of that length, or a word is unknown.
 
     Example:
         ```python
@@ -112,12 +116,13 @@ def objective(
         )
     beta, gamma, rate = number("beta", beta, 0), number("gamma", gamma, 0), number("rate", rate, above=0)
     window, entropies = whole("window", window), choice("entropies", entropies, get_args(Entropies))
+    likelihood = choice("likelihood", likelihood, get_args(Likelihood))
     frames, latents = mu.shape
     if window < 2 or frames == 0 or frames % window:
         raise OptionError(f"{frames} rows are not windows of {window} frames; give a multiple of window, at least 2.")
-    reconstruction = functional.binary_cross_entropy_with_logits(logits, x, reduction="sum") / frames
-    entropy = 0.5 * (logvar.sum() / frames + latents * (_LOG_2PI + 1))
-    normal = 0.5 * ((mu.square() + logvar.exp()).sum() / frames + latents * _LOG_2PI)
+    missed = reconstruction(logits, x, likelihood)
+    entropy = 0.5 * (logvar.sum() / frames + latents * (LOG_2PI + 1))
+    normal = 0.5 * ((mu.square() + logvar.exp()).sum() / frames + latents * LOG_2PI)
 
     means, variances = mu.view(-1, window, latents), logvar.view(-1, window, latents)
     earlier, later = variances[:, :-1], variances[:, 1:]
@@ -129,10 +134,10 @@ def objective(
         transition = laplace - entropy
     else:
         # Within a long window, inner frames take part in two transitions.
-        both = 0.5 * ((earlier + later).sum() / pairs + 2 * latents * (_LOG_2PI + 1))
+        both = 0.5 * ((earlier + later).sum() / pairs + 2 * latents * (LOG_2PI + 1))
         transition = (laplace - both) / 2
-    total = 2 * reconstruction + beta * (normal - entropy) + gamma * transition
-    return Objective(reconstruction, entropy, normal, laplace, total)
+    total = 2 * missed + beta * (normal - entropy) + gamma * transition
+    return Terms(missed, entropy, normal, laplace, total)
 
 
 def _mean_distance(mean: Float[Tensor, "*shape"], logvar: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -140,3 +145,53 @@ def _mean_distance(mean: Float[Tensor, "*shape"], logvar: Float[Tensor, "*shape"
     scaled = mean * (-0.5 * logvar).exp() * math.sqrt(0.5)
     deviation = (0.5 * logvar).exp()
     return deviation * math.sqrt(2 / math.pi) * (-scaled.square()).exp() + mean * torch.erf(scaled)
+
+
+class SlowVAEObjective(VAE):
+    """SlowVAE: a β-VAE whose latents change sparsely from frame to frame (Klindt et al. 2021); see `objective`.
+
+    Args:
+        z_dim: number of latents.
+        beta: β, weight of the divergence from the unit normal.
+        gamma: γ, weight of the divergence from the transition prior.
+        rate: λ, inverse scale of the Laplace transition prior.
+        entropies: entropies of a transition: one for both directions (``"reference"``), or one for each (``"paper"``).
+        likelihood: ``"bernoulli"`` pixels, or ``"gaussian"`` ones.
+    """
+
+    title: ClassVar[str] = "SlowVAE"
+    terms: ClassVar[tuple[str, ...]] = Terms._fields
+    least_window: ClassVar[int] = 2
+
+    def __init__(
+        self,
+        z_dim: int,
+        *,
+        beta: float = 1.0,
+        gamma: float = 10.0,
+        rate: float = 6.0,
+        entropies: Entropies = "reference",
+        likelihood: Likelihood = "bernoulli",
+    ) -> None:
+        super().__init__(z_dim, likelihood=likelihood)
+        self.beta, self.gamma, self.rate = (
+            number("beta", beta, 0),
+            number("gamma", gamma, 0),
+            number("rate", rate, above=0),
+        )
+        self.entropies = choice("entropies", entropies, get_args(Entropies))
+
+    def loss(
+        self,
+        network: SlowVAE,
+        frames: Float[Tensor, "batch window channels height width"],
+        generator: torch.Generator,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Return the terms of `objective`."""
+        images, window = frames.flatten(0, 1), frames.shape[1]
+        posterior = network.encode(images)
+        logits = network.decode(sample(posterior, generator, window))
+        return objective(
+            images, logits, *posterior, beta=self.beta, gamma=self.gamma, rate=self.rate, window=window,
+            entropies=self.entropies, likelihood=self.likelihood,
+        )._asdict()  # fmt: skip
