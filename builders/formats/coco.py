@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
@@ -12,8 +11,8 @@ import numpy as np
 from jaxtyping import UInt32
 from msgspec import Meta
 
-from temporalpairs.builders.formats.reading import read_file, read_head
-from temporalpairs.errors import DatasetWarning, MaskFormatError, OptionError, RawDataError
+from temporalpairs.builders.formats.reading import read_file, read_head, warn
+from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.runlength_kernels import MAX_PIXELS
 from temporalpairs.tracks import MaskTrack, group_tracks
@@ -249,11 +248,9 @@ class MaskCollector:
     def tracks(self) -> tuple[MaskTrack, ...]:
         """Return the tracks; polygons that were too short to be one are told with a `DatasetWarning`."""
         if self._dropped:
-            warnings.warn(
+            warn(
                 f"{self._path}, {self._dropped[0]}: a polygon of fewer than {POINTS} points was left out; there are "
-                f"{len(self._dropped)} of them in video {self._video}.",
-                DatasetWarning,
-                stacklevel=2,
+                f"{len(self._dropped)} of them in video {self._video}."
             )
         return group_tracks(
             self._video,

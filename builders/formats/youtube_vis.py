@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -35,8 +34,8 @@ from temporalpairs.builders.formats.coco import (
     draw_polygons,
     parse_json,
 )
-from temporalpairs.builders.formats.reading import read_file, read_head
-from temporalpairs.errors import DatasetWarning, MaskFormatError, OptionError, RawDataError
+from temporalpairs.builders.formats.reading import read_file, read_head, warn
+from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.runlength_kernels import MAX_PIXELS
 from temporalpairs.tracks import MaskTrack, VideoTracks
@@ -210,11 +209,9 @@ class AnnotatedVideo:
         dropped: list[str] = []
         tracks = tuple(self._track(annotation, dropped) for annotation in self.annotations)
         if dropped:
-            warnings.warn(
+            warn(
                 f"{self.path}, {dropped[0]}: a polygon of fewer than {POINTS} points was left out; there are "
-                f"{len(dropped)} of them in video {self.name}.",
-                DatasetWarning,
-                stacklevel=2,
+                f"{len(dropped)} of them in video {self.name}."
             )
         return VideoTracks(
             self.name, tracks, (self.source,), self.length,

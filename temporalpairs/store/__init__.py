@@ -24,6 +24,7 @@ from temporalpairs.errors import (
 )
 from temporalpairs.files import exists
 from temporalpairs.sequences import OBJECT_COLUMNS, TABLE_COLUMNS, Objects, Sequences
+from temporalpairs.store.schema import INPUTS as INPUTS
 from temporalpairs.store.schema import MANIFEST_DIGEST, compare, fit, manifest_digest, module_of
 from temporalpairs.store.schema import SCHEMA_VERSION as SCHEMA_VERSION
 from temporalpairs.store.schema import Attributes as Attributes
@@ -32,9 +33,11 @@ from temporalpairs.store.schema import signed as signed
 from temporalpairs.store.schema import store_path as store_path
 from temporalpairs.store.schema import telling_system_errors as telling_system_errors
 from temporalpairs.store.schema import writing as writing
+from temporalpairs.store.sources import COLUMNS, files_of
 from temporalpairs.store.writer import StoreWriter as StoreWriter
 from temporalpairs.store.writer import write_store as write_store
 from temporalpairs.store.writer import writing_store as writing_store
+from temporalpairs.tracks import SourceFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,10 +90,10 @@ def read_store(path: str | Path) -> Store:
     if is_grid(attributes):
         found = "it holds a grid of images, not sequences, and is opened by the load function of its dataset"
         raise WrongStoreError(path, found, "a store of sequences")
-    arrays = dict(_checked_arrays(path, attributes["arrays"]))
+    arrays = dict(arrays_of(path, attributes["arrays"]))
     for array in arrays.values():
         array.flags.writeable = False
-    return Store(path, attributes, _sequences(path, arrays, attributes))
+    return Store(path, attributes, sequences_of(path, arrays, attributes))
 
 
 def read_attributes(path: str | Path) -> Attributes:
@@ -114,12 +117,32 @@ def read_attributes(path: str | Path) -> Attributes:
     return attributes
 
 
+def read_sources(path: str | Path) -> tuple[SourceFile, ...]:
+    """Read which raw files a store was made of: name, size and SHA-256 of each.
+
+    Raises:
+        StoreError: as `read_store`.
+    """
+    path = as_path("path", path)
+    attributes = read_attributes(path)
+    described = {name: attributes["arrays"][name] for name in COLUMNS if name in attributes["arrays"]}
+    if described:
+        return files_of(dict(arrays_of(path, described)))
+    listed = attributes.get("sources")
+    return tuple(SourceFile(**source) for source in listed) if isinstance(listed, list) else ()
+
+
 def is_grid(attributes: Attributes) -> bool:
     """Tell from a manifest whether the store is a grid of images, whose array is mapped."""
     return bool(attributes.get("arrays", {}).get("frames", {}).get("mapped"))
 
 
-def _checked_arrays(path: Path, described: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+def arrays_of(path: Path, described: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    """Read and check arrays of a store, those that are described; yield name and content of each.
+
+    Raises:
+        StoreError: as `read_store`.
+    """
     with _reading(path):
         for name, array in module_of(path).read(path, described):
             compare(path, name, hashlib.sha256(np.ascontiguousarray(array).data).hexdigest(), described[name])
@@ -130,7 +153,12 @@ def _reading(path: Path) -> AbstractContextManager[None]:
     return telling_system_errors(path, "cannot be read", "Look at its permissions and at the disk, then try again.")
 
 
-def _sequences(path: Path, arrays: dict[str, np.ndarray], attributes: Attributes) -> Sequences:
+def sequences_of(path: Path, arrays: dict[str, np.ndarray], attributes: Attributes) -> Sequences:
+    """Put the arrays of a store together.
+
+    Raises:
+        StoreCorruptError: they do not fit together.
+    """
     columns = {name: f"sequence/{name}" for name in ("start", *TABLE_COLUMNS)}
     of_objects = {name: f"object/{name}" for name in OBJECT_COLUMNS}
     if not arrays.keys() >= {"factors", *columns.values()}:

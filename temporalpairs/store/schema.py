@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1  # of what is written; every version from 1 on is read
 MANIFEST_DIGEST = "manifest_sha256"
+INPUTS = "inputs_sha256"  # of names, sizes and times of raw files; the digest of the content leaves it out
 
 StoreFormat = Literal["zarr", "hdf5"]
 _SUFFIXES: dict[StoreFormat, str] = {"zarr": ".zarr", "hdf5": ".h5"}
@@ -79,7 +80,7 @@ def signed(attributes: Attributes, counts: dict[str, int], arrays: dict[str, Any
 
 def manifest_digest(attributes: Attributes) -> str:
     """Return the digest of a manifest, whatever digest it states itself."""
-    rest = {key: value for key, value in attributes.items() if key != MANIFEST_DIGEST}
+    rest = {key: value for key, value in attributes.items() if key not in (MANIFEST_DIGEST, INPUTS)}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -149,7 +150,7 @@ def fit(arrays: dict[str, np.ndarray], attributes: Attributes) -> bool:
     start, factors, frames = arrays["sequence/start"], arrays["factors"], arrays.get("frames")
     return (
         start.ndim == 1
-        and len(start) > 1
+        and len(start) > ("part" not in attributes)  # a part of a build may be empty
         and start[0] == 0
         and start[-1] == len(factors)
         and bool(np.all(np.diff(start) > 0))
@@ -167,7 +168,7 @@ def _objects_fit(arrays: dict[str, np.ndarray], attributes: Attributes) -> bool:
         return False
     number = {key: i for i, key in enumerate(zip(*(c.tolist() for c in columns[:2]), strict=True))}
     keys = zip(arrays["sequence/video"].tolist(), arrays["sequence/track"].tolist(), strict=True)
-    owner = np.array([number.get(key, -1) for key in keys])
+    owner = np.array([number.get(key, -1) for key in keys], np.int64)
     first = annotated_frame(arrays["sequence/first_frame"], arrays["sequence/video"], attributes)
     return (
         len(number) == len(length)

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Int64
 
 from temporalpairs.checks import shown
 from temporalpairs.errors import OptionError, StoreCorruptError, StoreError
-from temporalpairs.sequences import Sequences
+from temporalpairs.sequences import Sequences, join
 from temporalpairs.store.atomic import publishing
 from temporalpairs.store.schema import (
     MANIFEST_DIGEST,
@@ -28,10 +29,13 @@ from temporalpairs.store.schema import (
     table_of,
     writing,
 )
+from temporalpairs.store.sources import SourceTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_ROOM = 1 << 16  # bytes without which there is no use in beginning
 
 
 def write_store(
@@ -97,25 +101,37 @@ def writing_store(path: Path, format: StoreFormat) -> Iterator[StoreWriter]:
     with ExitStack() as stack:
         with writing(path):
             built = stack.enter_context(publishing(path))
+            _check_room(built.with_name("room"))
             writer = StoreWriter(path, built, MODULES[format].Writer(built))
         yield writer
         with writing(path):
             stack.close()
 
 
+def _check_room(probe: Path) -> None:
+    """Write and remove a little file: a disk that is full shows before the first video is read."""
+    probe.write_bytes(bytes(_ROOM))
+    probe.unlink()
+
+
 class StoreWriter:
     """A store that is being written: what `writing_store` lends.
 
     Frames and factors are written, and hashed, as they come; a row of the table for each sequence stays in memory.
+
+    Attributes:
+        path: of the store.
+        sources: the raw files, for the one who writes to add to.
     """
 
     def __init__(self, path: Path, built: Path, writer: Any) -> None:
-        self._path, self._built, self._writer = path, built, writer
+        self.path, self._built, self._writer = path, built, writer
+        self.sources = SourceTable()
         self._tables: list[Sequences] = []
         self._rows: dict[str, _Rows] = {}
 
     def add(self, part: Sequences) -> None:
-        """Add the sequences of the next video, or of all if there is only this part.
+        """Add the sequences of the next video, or of several; their videos are numbered already.
 
         Raises:
             OptionError: it has not one frame for each row of factors.
@@ -123,26 +139,44 @@ class StoreWriter:
         """
         if part.frames is not None and (part.frames.ndim != 2 or len(part.frames) != len(part.factors)):
             raise OptionError(self._misfit())
-        with writing(self._path):
-            for name, array in rows_of(part).items():
+        self.add_rows(rows_of(part))
+        self.add_table(part)
+
+    def add_rows(self, rows: dict[str, np.ndarray]) -> None:
+        """Add frames and factors, whose table comes by itself."""
+        with writing(self.path):
+            for name, array in rows.items():
                 self._rows.setdefault(name, _Rows(name, self._writer)).add(array)
-        self._tables.append(replace(part, frames=None, factors=np.empty((len(part.factors), 0), np.float32)))
+
+    def add_table(self, table: Sequences) -> None:
+        """Add the table of rows that were added, or are to be added next."""
+        self._tables.append(replace(table, frames=None, factors=np.empty((table.start[-1], 0), np.float32)))
 
     def __len__(self) -> int:
         return sum(map(len, self._tables))
 
-    def finish(self, attributes: Attributes) -> None:
+    def finish(self, attributes: Attributes, rank: Int64[np.ndarray, "objects"] | None = None) -> None:
         """Write the table and the manifest, and read all of the store back.
+
+        Args:
+            attributes: title, license and so on, as JSON values.
+            rank: of each object, where the table of objects has another order than they came in.
 
         Raises:
             OptionError: the parts do not fit together, or the attributes are no JSON.
             StoreError: the disk is full, say, or what was written does not read back.
         """
-        table = self._tables[0] if len(self._tables) == 1 else Sequences.concatenate(self._tables)
-        if not fit(rows_of(table) | table_of(table), attributes):
+        table = self._tables[0] if len(self._tables) == 1 else join(self._tables)
+        if table.objects is not None and rank is not None:
+            table = replace(table, objects=table.objects.ordered(rank))
+        tables = table_of(table)
+        if not fit(rows_of(table) | tables, attributes):
             raise OptionError(self._misfit())
-        with writing(self._path):
-            for name, array in table_of(table).items():
+        if len(self.sources):
+            tables |= self.sources.arrays
+            attributes = {**attributes, "sources": self.sources.attributes}
+        with writing(self.path):
+            for name, array in tables.items():
                 self._rows[name] = _Rows(name, self._writer)
                 self._rows[name].add(array)
             described = {name: rows.finish() for name, rows in self._rows.items()}
@@ -150,13 +184,13 @@ class StoreWriter:
                 manifest = _manifest(table, described, attributes)
             except (TypeError, ValueError) as error:
                 raise OptionError(
-                    f"{self._path} was not written: its attributes are not a mapping of JSON values ({error})."
+                    f"{self.path} was not written: its attributes are not a mapping of JSON values ({error})."
                 ) from None
             self._writer.finish(manifest)
-            _read_back(self._path, self._built, manifest)
+            _read_back(self.path, self._built, manifest)
 
     def _misfit(self) -> str:
-        return f"{self._path} was not written: the arrays of these sequences do not fit together; see Sequences."
+        return f"{self.path} was not written: the arrays of these sequences do not fit together; see Sequences."
 
 
 class _Rows:
