@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import UInt32
 from msgspec import Meta
 
-from temporalpairs.builders.formats.reading import read_file, read_head, warn
+from temporalpairs.builders.formats.reading import map_file, read_file, read_head, warn
 from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.runlength_kernels import MAX_PIXELS
 from temporalpairs.tracks import MaskTrack, group_tracks
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -75,13 +76,13 @@ def add_categories(path: Path, known: dict[int, str], listed: Sequence[Category]
             )
 
 
-def as_utf8(data: bytes) -> bytes:
+def as_utf8(data: bytes | mmap.mmap) -> bytes | mmap.mmap:
     """Return JSON in UTF-8 without byte order mark, whatever the encoding that it came in."""
-    encoding = json.detect_encoding(data)
-    return data if encoding == "utf-8" else data.decode(encoding).encode()
+    encoding = json.detect_encoding(data[:4])
+    return data if encoding == "utf-8" else bytes(data).decode(encoding).encode()
 
 
-def parse_json(path: Path, data: bytes, kind: type[T], schema: str, remedy: str = "") -> T:
+def parse_json(path: Path, data: bytes | mmap.mmap, kind: type[T], schema: str, remedy: str = "") -> T:
     """Parse JSON; NaN and Infinity, which Python writes, do no harm where no number is read.
 
     Args:
@@ -102,6 +103,7 @@ def parse_json(path: Path, data: bytes, kind: type[T], schema: str, remedy: str 
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
+            data = bytes(data)
             # An empty list of the same length takes their place; it is refused wherever a number is read.
             mended = _STRING_OR_NAN.sub(lambda m: m[0] if m[0][:1] == b'"' else b"[]".ljust(len(m[0])), data)
             return msgspec.json.decode(mended, type=kind)
@@ -158,7 +160,7 @@ def json_has(path: Path, start: str, *keys: str) -> bool:
     head = read_head(path) if path.is_file() else None
     if head is None or re.match(start, head.decode(json.detect_encoding(head), "replace")) is None:
         return False
-    data = as_utf8(read_file(path, path.parent)[0])
+    data = as_utf8(map_file(path, path.parent)[0])
     return all(re.search(rb'"%s"\s*:' % key.encode(), data) for key in keys)
 
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import math
+import mmap
 import re
 import struct
 import warnings
@@ -82,6 +83,28 @@ def read_file(path: Path, root: Path) -> tuple[bytes, SourceFile]:
         return gzip.decompress(written) if written.startswith(_GZIP) else written, source
     except (OSError, EOFError, zlib.error) as error:
         raise RawDataError(path, f"cannot be decompressed ({error})", "a whole file, plain or gzip") from error
+
+
+def map_file(path: Path, root: Path) -> tuple[bytes | mmap.mmap, SourceFile]:
+    """Map a large file instead of reading it whole; one that is compressed or empty is read as by `read_file`.
+
+    Args:
+        path: the file.
+        root: a folder above it, which its name in the store is relative to.
+
+    Raises:
+        RawDataError: the file cannot be read or decompressed.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(len(_GZIP)) in (_GZIP, b""):
+                return read_file(path, root)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return mapped, SourceFile(path.relative_to(root).as_posix(), len(mapped), digest)
 
 
 def read_head(path: Path) -> bytes | None:
