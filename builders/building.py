@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import Timeout
@@ -40,14 +40,8 @@ if TYPE_CHECKING:
 
 _MOST = 10**6  # frames from one that is kept to the next; parts of a build
 _TASKS = 64  # few videos are divided into so many tasks, so that every core has some
+_NOTHING = hashlib.sha256().digest()
 _VIDEOS = 64  # of a task, at most: what is lost when a worker dies
-
-
-class Card(Protocol):
-    """Puts the attributes of a dataset's store together, as the module ``card`` of each does."""
-
-    def __call__(self, origin: Origin, **attributes: Any) -> dict[str, Any]:
-        """Return the attributes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +54,7 @@ class Recipe:
         options: as JSON values, for the store.
         work: makes a video's sequences; picklable, as it may run elsewhere.
         nothing: why no sequence may have come out of so many videos, for the text of the error.
-        card: puts the attributes together.
+        card: puts the attributes together, as ``attributes`` in the module ``card`` of each dataset does.
         built: what a store says of its origin, but for the license.
     """
 
@@ -69,7 +63,7 @@ class Recipe:
     options: dict[str, Any]
     work: Callable[[VideoTracks], Sequences]
     nothing: str
-    card: Card
+    card: Callable[..., dict[str, Any]]
     built: Origin
 
 
@@ -103,7 +97,8 @@ def build_store(
         return found, recipe, _Inputs(found, options, [origin and asdict(origin), part, on_error])
 
     if os.path.lexists(path):
-        if _made_of(path) != opened()[2].digest:
+        made_of = _made_of(path)
+        if made_of is None or made_of != opened()[2].digest:
             raise StoreExistsError(path)
         return path
     with writing_store(path, format) as writer:
@@ -247,7 +242,7 @@ class _Inputs:
         for index, video in videos:
             own = self._of_videos.get(str(getattr(video, "path", "")))
             digest.update(f"{index}\0{video.name}\0".encode("utf-8", "surrogatepass"))
-            digest.update(own.digest() if own else self._everything)
+            digest.update(own.digest() if own and own.digest() != _NOTHING else self._everything)
         return digest.hexdigest()
 
     def _owner(self, path: str, shared: Any) -> Any:
@@ -264,7 +259,13 @@ def _files(path: str) -> Iterator[tuple[str, str, os.stat_result]]:
     if Path(path).is_file():
         folder, _, name = path.rpartition(os.sep)
         yield folder, name, Path(path).stat()
+    seen = set()
     for folder, folders, files in os.walk(path, followlinks=True):
+        where = Path(folder).stat()
+        if (where.st_dev, where.st_ino) in seen:  # a link to a folder above, say
+            folders.clear()
+            continue
+        seen.add((where.st_dev, where.st_ino))
         folders.sort()
         for name in sorted(files):
             with suppress(FileNotFoundError):  # a link to nothing

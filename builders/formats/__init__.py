@@ -178,12 +178,12 @@ def open_annotations(
         faulty = next((video for video in annotations.videos if isinstance(video, FaultyVideo)), None)
         if faulty is not None and on_error == "stop":
             raise faulty.error
-    given = tuple(place.given for place in places)
+    lying = tuple(place.given for place in places)
     return replace(
         annotations,
         videos=_kept(annotations.videos, places),
         reader=reader,
-        paths=given if all(path.is_file() or path.is_dir() for path in given) else (),  # no pipes
+        paths=lying if all(path.is_file() or path.is_dir() for path in lying) else (),  # no pipes
         min_score=options.get("min_score"),
     )
 

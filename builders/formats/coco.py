@@ -114,6 +114,7 @@ def parse_json(path: Path, data: bytes | mmap.mmap, kind: type[T], schema: str, 
         byte = re.search(r" \(byte (\d+)\)$", problem)
         place = ""
         if byte or "truncated" in problem:
+            data = bytes(data)
             end = int(byte[1]) if byte else len(data)
             line, column = data.count(b"\n", 0, end) + 1, end - data.rfind(b"\n", 0, end)
             place = f"line {line}, column {column}"

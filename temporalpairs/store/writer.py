@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -137,7 +138,10 @@ class StoreWriter:
             OptionError: it has not one frame for each row of factors.
             StoreError: the disk is full, say.
         """
-        if part.frames is not None and (part.frames.ndim != 2 or len(part.frames) != len(part.factors)):
+        rows = len(part.factors)
+        if part.frames is not None and (part.frames.ndim != 2 or len(part.frames) != rows):
+            raise OptionError(self._misfit())
+        if part.start.ndim != 1 or part.start[-1:].tolist() != [rows]:
             raise OptionError(self._misfit())
         self.add_rows(rows_of(part))
         self.add_table(part)
@@ -166,6 +170,8 @@ class StoreWriter:
             OptionError: the parts do not fit together, or the attributes are no JSON.
             StoreError: the disk is full, say, or what was written does not read back.
         """
+        if not isinstance(attributes, Mapping):
+            raise OptionError(self._no_json(f"{shown(attributes)} is none"))
         table = self._tables[0] if len(self._tables) == 1 else join(self._tables)
         if table.objects is not None and rank is not None:
             table = replace(table, objects=table.objects.ordered(rank))
@@ -183,11 +189,12 @@ class StoreWriter:
             try:
                 manifest = _manifest(table, described, attributes)
             except (TypeError, ValueError) as error:
-                raise OptionError(
-                    f"{self.path} was not written: its attributes are not a mapping of JSON values ({error})."
-                ) from None
+                raise OptionError(self._no_json(error)) from None
             self._writer.finish(manifest)
             _read_back(self.path, self._built, manifest)
+
+    def _no_json(self, problem: object) -> str:
+        return f"{self.path} was not written: its attributes are not a mapping of JSON values ({problem})."
 
     def _misfit(self) -> str:
         return f"{self.path} was not written: the arrays of these sequences do not fit together; see Sequences."
