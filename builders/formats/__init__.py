@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from temporalpairs.builders.formats.opening import STANDARD_INPUT, Place, UnpackedVideo, find_places
-from temporalpairs.checks import number, shown
+from temporalpairs.checks import as_path, number, shown
 from temporalpairs.errors import OptionError, RawDataError
 
 if TYPE_CHECKING:
@@ -190,7 +190,9 @@ def open_annotations(
 
 def _listed(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
     try:
-        given = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+        given = [
+            as_path("annotations", Path(path)) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)
+        ]
     except TypeError as error:
         raise OptionError(f"annotations={shown(paths)} is neither a path nor several. Give a str or a Path.") from error
     listed = [inside for path in given for inside in _lines(path)]
