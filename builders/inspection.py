@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from temporalpairs.builders.formats import open_annotations
-from temporalpairs.builders.videos import try_videos
-from temporalpairs.errors import DatasetWarning
+from temporalpairs.errors import DatasetWarning, RawDataError
+from temporalpairs.parallel import run_in_order
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
     from concurrent.futures import Executor
 
-    from temporalpairs.builders.formats import Annotations
-    from temporalpairs.tracks import VideoTracks
+    from temporalpairs.builders.formats import Annotations, Video
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +104,9 @@ def inspect_annotations(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DatasetWarning)
         opened = open_annotations(paths, reader, on_error="skip")
-        videos = try_videos(opened, _look, jobs=jobs, executor=executor, title="reading videos", progress=progress)
-    found = tuple(video.result for video in videos.done)
+        tasks = [(_look, (video,)) for video in opened.videos]
+        looked = list(run_in_order(tasks, jobs, executor, "reading videos", progress=progress))
+    found = tuple(video for video in looked if isinstance(video, InspectedVideo))
     objects = Counter(category for video in found for category in video.categories)
 
     def names(categories: Iterable[int]) -> tuple[str, ...]:
@@ -119,12 +119,17 @@ def inspect_annotations(
         categories=dict(zip(names(objects), (objects[category] for category in sorted(objects)), strict=True)),
         not_objects=names(opened.not_objects),
         left_out_by_default=names(opened.left_out),
-        left_out=videos.left_out,
+        left_out=tuple(left_out for left_out in looked if not isinstance(left_out, InspectedVideo)),
         warnings=tuple(dict.fromkeys(str(warning.message) for warning in caught)),
     )
 
 
-def _look(video: VideoTracks) -> InspectedVideo:
+def _look(opened: Video) -> InspectedVideo | tuple[str, str]:
+    """Look at a video, or say its name and why it cannot be used."""
+    try:
+        video = opened.read()
+    except RawDataError as error:
+        return opened.name, str(error)
     sizes = np.concatenate([np.zeros((0, 2), np.int64), *(track.sizes for track in video.tracks)])
     return InspectedVideo(
         name=video.name,

@@ -17,6 +17,7 @@ ROOT = Option(
     "root", "folder where stores are kept (default: $TEMPORAL_PAIRS_HOME, else the user's cache folder)", Path
 )
 DEVICE = Option("device", "cpu, cuda, cuda:1 and so on (default: a GPU if there is one)")
+EXIT_LEFT_OUT = 3  # a store was made, but not of all videos
 _METAVARS: dict[Any, str] = {int: "N", float: "X", str: "NAME", Path: "PATH"}
 
 
@@ -78,6 +79,12 @@ def add_new_store(parser: argparse.ArgumentParser) -> None:
         "--format", choices=["zarr", "hdf5"], help="format of the new store (default: the suffix of --out, or zarr)"
     )
     parser.add_argument("--quiet", action="store_true", help="show no progress bar")
+
+
+def part(text: str) -> tuple[int, int]:
+    """Read which part of how many, such as ``3/100``; raises ValueError for anything else."""
+    number, of = (int(word) for word in text.split("/"))
+    return number, of
 
 
 def check_new_store(out: Path) -> Path:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from temporalpairs.tracks import SourceFile
+
 HELP = "show what a store holds and where it comes from"
 
 
@@ -33,16 +35,17 @@ def run(options: argparse.Namespace) -> None:
 
 def describe(path: Path) -> str:
     """Describe a store in a few lines; what its attributes do not state is left out."""
-    from temporalpairs.store import read_attributes
+    from temporalpairs.store import read_attributes, read_sources
 
     attributes = read_attributes(path)
     title, origin = (" ".join(str(attributes.get(key) or "").split()) for key in ("title", "origin"))
     lines = [f"{title or 'untitled'}  {origin}".rstrip()]
-    lines += [f"  {label:11}{' '.join(str(text).split())}" for label, text in _facts(attributes) if text]
+    facts = _facts(attributes, read_sources(path))
+    lines += [f"  {label:11}{' '.join(str(text).split())}" for label, text in facts if text]
     return "\n".join([*lines, f"  {'store':11}{path}"])
 
 
-def _facts(attributes: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(attributes: dict[str, Any], sources: tuple[SourceFile, ...]) -> Iterator[tuple[str, str]]:
     counts, videos, sizes = attributes["counts"], attributes.get("videos"), attributes.get("factor_sizes")
     builder = attributes.get("builder") or {}
     names = attributes.get("factor_names") or []
@@ -66,8 +69,10 @@ def _facts(attributes: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "factors", ", ".join(f"{name} [{unit}]" if unit else name for name, unit in zip(names, units, strict=False))
     yield "images", " x ".join(map(str, shape)) + " pixels" if shape else "of any size, measured whole"
     yield "categories", ", ".join((attributes.get("categories") or {}).values())
+    if "part" in attributes:
+        yield "part", f"{attributes['part']['number']} of {attributes['part']['of']}"
     yield "arrays", ", ".join(attributes["arrays"])
-    yield "sources", _sources(attributes.get("sources") or [])
+    yield "sources", _sources(sources)
     yield "read as", attributes.get("reader") or ""
     yield "built by", f"{builder.get('name') or 'unknown'}, temporal-pairs {attributes['package_version']}"
     yield "options", _told(builder.get("options") or {})
@@ -107,9 +112,9 @@ def _inner(value: Any) -> str:
     return f"({_told(value)})" if isinstance(value, dict | list) else _told(value)
 
 
-def _sources(sources: list[dict[str, Any]]) -> str:
+def _sources(sources: tuple[SourceFile, ...]) -> str:
     if not sources:
         return ""
-    total = sum(source["size"] for source in sources)
-    span = sources[0]["name"] if len(sources) == 1 else f"{sources[0]['name']} … {sources[-1]['name']}"
+    total = sum(source.size for source in sources)
+    span = sources[0].name if len(sources) == 1 else f"{sources[0].name} … {sources[-1].name}"
     return f"{len(sources):,} file{'s' * (len(sources) > 1)}, {total:,} bytes: {span}"

@@ -8,8 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from temporalpairs.cli._arguments import add_options, given
-from temporalpairs.cli.build import EXIT_LEFT_OUT
+from temporalpairs.cli._arguments import EXIT_LEFT_OUT, add_options, given
 from temporalpairs.cli.info import neighbors
 from temporalpairs.datasets import Option
 

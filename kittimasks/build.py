@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kittimasks import card
 from kittimasks.cut import cut_video
 from kittimasks.cut_options import CROPS, MIN_PIXELS, CutOptions
-from temporalpairs.builders.formats import Annotations, OnError, open_annotations
-from temporalpairs.builders.videos import work_on_videos
-from temporalpairs.checks import of_kind
-from temporalpairs.errors import OptionError, StoreExistsError
-from temporalpairs.store import StoreFormat, store_path, writing_store
-from temporalpairs.store.manifest import Origin
+from temporalpairs.builders.building import Recipe, build_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from concurrent.futures import Executor
     from pathlib import Path
+
+    from temporalpairs.builders.formats import Annotations, OnError
+    from temporalpairs.store import StoreFormat
+    from temporalpairs.store.manifest import Origin
 
 
 def build_kitti_masks(
@@ -40,10 +37,12 @@ def build_kitti_masks(
     every: int = 1,
     on_error: OnError = "stop",
     origin: Origin | None = None,
+    part: tuple[int, int] | None = None,
 ) -> Path:
     """Build a KITTI Masks store from tracked masks; MOTS annotations give what the released dataset was made of.
 
-    The content does not depend on ``jobs`` or ``executor``.
+    The content does not depend on ``jobs`` or ``executor``. A build that was killed or failed goes on where it was when
+    it is called again with the same annotations and options, and one that is done returns at once.
 
     Args:
         out: path of the new store, ``NAME.zarr`` or ``NAME.h5``.
@@ -52,7 +51,8 @@ def build_kitti_masks(
         reader: name of the raw format, such as ``"mots"``; by default it is recognized from what lies at the paths.
         format: ``"zarr"`` or ``"hdf5"``; by default what the suffix of ``out`` says, and zarr without one.
         jobs: number of videos to work on at once, in threads; by default the number of cores.
-        executor: any `concurrent.futures.Executor` (a process pool, a cluster's) to use instead of threads.
+        executor: any `concurrent.futures.Executor` (a process pool, a cluster's) to use instead of threads; its workers
+            write parts of the store into a hidden folder beside ``out``.
         progress: show a progress bar on a terminal.
         categories: ids or names of the categories to keep; by default all but those that the release leaves out
             (cars, in MOTS).
@@ -67,14 +67,17 @@ def build_kitti_masks(
             with the reason, and a `DatasetWarning` tells of it.
         origin: what the store says of its origin and license; by default that it was built from raw annotations,
             under the license that their format states.
+        part: number of a part of the videos, from 1, and how many parts there are, such as ``(3, 100)``, for
+            `temporalpairs.merge_stores` to join; by default all videos.
 
     Returns:
         The path of the store.
 
     Raises:
         OptionError: an argument does not fit, or no sequence came out.
-        RawDataError: an annotation cannot be used; file and place are named. Nothing is written.
-        StoreExistsError: there is something at ``out``. It stays as it is.
+        RawDataError: an annotation cannot be used; file and place are named. There is no store then.
+        StoreExistsError: there is something else at ``out``. It stays as it is.
+        StoreError: ``out`` cannot be written, or another process is building it.
 
     Example:
         ```python
@@ -86,48 +89,41 @@ def build_kitti_masks(
         dataset = load_kitti_masks(source=store)
         ```
     """
-    path, format = store_path(out, format)
-    if origin is not None:
-        of_kind("origin", origin, Origin, "an Origin")
-    if os.path.lexists(path):
-        raise StoreExistsError(path)
-    opened = open_annotations(annotations, reader, on_error=on_error)
-    options = CutOptions.of(
-        opened,
-        categories=categories,
-        min_pixels=min_pixels,
-        crops=crops,
-        drop_extreme_ids=drop_extreme_ids,
-        long_before_hole=long_before_hole,
-    )
-    with writing_store(path, format) as writer:
-        videos = work_on_videos(
+
+    def recipe_for(opened: Annotations) -> Recipe:
+        options = CutOptions.of(
             opened,
-            partial(cut_video, options=options),
-            then=writer.add,
-            every=every,
-            on_error=on_error,
-            jobs=jobs,
-            executor=executor,
+            categories=categories,
+            min_pixels=min_pixels,
+            crops=crops,
+            drop_extreme_ids=drop_extreme_ids,
+            long_before_hole=long_before_hole,
+        )
+        return Recipe(
+            name="build_kitti_masks",
             title="cutting videos",
-            progress=progress,
+            options=_json(options),
+            work=partial(cut_video, options=options),
+            nothing=f"no wanted object shows at least {min_pixels} pixels in two frames in a row. Look at categories, "
+            "min_pixels, crops and drop_extreme_ids.",
+            card=card.attributes,
+            built=card.BUILT,
         )
-        if not len(writer):
-            raise OptionError(
-                f"No sequence came out of {len(videos.done)} video(s): no wanted object shows at least {min_pixels} "
-                "pixels in two frames in a row. Look at categories, min_pixels, crops and drop_extreme_ids."
-            )
-        attributes = card.attributes(
-            origin or replace(card.BUILT, license=opened.license or card.BUILT.license),
-            videos=videos.names,
-            sources=videos.sources,
-            builder={"name": "build_kitti_masks", "options": {**_json(options), "every": int(every)}},
-            categories=opened.categories,
-            citation=opened.citation,
-            reader=opened.reader,
-        )
-        writer.finish({**attributes, **videos.attributes})
-    return path
+
+    return build_store(
+        out,
+        annotations,
+        recipe_for,
+        reader=reader,
+        format=format,
+        jobs=jobs,
+        executor=executor,
+        progress=progress,
+        every=every,
+        on_error=on_error,
+        origin=origin,
+        part=part,
+    )
 
 
 def _json(options: CutOptions) -> dict[str, Any]:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int64
 
 from natsprites import card
-from natsprites.measure import STRIDE, MeasureOptions, TrackStatistics, measure_track
+from natsprites.measure import STRIDE, MeasureOptions, measure_track
 from natsprites.statistics import MaskStatistics, to_sequences
-from temporalpairs.builders.formats import Annotations, OnError, open_annotations
-from temporalpairs.builders.videos import VideosDone, work_on_videos
-from temporalpairs.checks import of_kind
-from temporalpairs.errors import OptionError, RawDataError, StoreExistsError
+from temporalpairs.builders.building import Recipe, build_store
+from temporalpairs.errors import RawDataError
 from temporalpairs.sequences import SIDE
-from temporalpairs.store import StoreFormat, store_path, write_store
-from temporalpairs.store.manifest import Origin
-from temporalpairs.tracks import MaskTrack, VideoTracks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Executor
     from pathlib import Path
+
+    from temporalpairs.builders.formats import Annotations, OnError
+    from temporalpairs.sequences import Sequences
+    from temporalpairs.store import StoreFormat
+    from temporalpairs.store.manifest import Origin
+    from temporalpairs.tracks import VideoTracks
 
 
 def build_natural_sprites(
@@ -43,11 +42,13 @@ def build_natural_sprites(
     every: int = 1,
     on_error: OnError = "stop",
     origin: Origin | None = None,
+    part: tuple[int, int] | None = None,
 ) -> Path:
     """Build a Natural Sprites store from tracked masks; of YouTube-VIS 2019, the defaults give the released file.
 
     Every object enters the store, whatever its category; regions that are no objects, such as ignore regions, do not.
-    The content does not depend on ``jobs`` or ``executor``.
+    The content does not depend on ``jobs`` or ``executor``. A build that was killed or failed goes on where it was when
+    it is called again with the same annotations and options, and one that is done returns at once.
 
     Args:
         out: path of the new store, ``NAME.zarr`` or ``NAME.h5``.
@@ -56,7 +57,8 @@ def build_natural_sprites(
         reader: name of the raw format (``"youtube-vis"``, ``"mots"``); by default it is recognized.
         format: ``"zarr"`` or ``"hdf5"``; by default what the suffix of ``out`` says, and zarr without one.
         jobs: videos to measure at once, in threads; by default as many as there are cores.
-        executor: any `concurrent.futures.Executor` to use instead of threads.
+        executor: any `concurrent.futures.Executor` to use instead of threads; its workers write parts of the store into
+            a hidden folder beside ``out``.
         progress: show a progress bar on a terminal.
         downscale: shrink masks to 64 rows before measuring them. Off: whole images, which do not make sprites.
         keep_aspect: shrink to 64×128 and look at crops side by side. Off: shrink to 64×64, one crop.
@@ -66,14 +68,17 @@ def build_natural_sprites(
             with the reason, and a `DatasetWarning` tells of it.
         origin: what the store says of its origin and license; by default, that it was built, and the license of the
             annotations.
+        part: number of a part of the videos, from 1, and how many parts there are, such as ``(3, 100)``, for
+            `temporalpairs.merge_stores` to join; by default all videos.
 
     Returns:
         The path of the store.
 
     Raises:
         OptionError: an argument does not fit, annotations contradict each other, or no object is seen in any frame.
-        RawDataError: an annotation cannot be used; file and place are named. Nothing is written.
-        StoreExistsError: there is something at ``out``. It stays as it is.
+        RawDataError: an annotation cannot be used; file and place are named. There is no store then.
+        StoreExistsError: there is something else at ``out``. It stays as it is.
+        StoreError: ``out`` cannot be written, or another process is building it.
 
     Example:
         ```python
@@ -83,129 +88,79 @@ def build_natural_sprites(
         store = build_natural_sprites("sprites.zarr", SAMPLE_FILE, stride=64)  # two crops side by side
         ```
     """
-    path, format = store_path(out, format)
-    if origin is not None:
-        of_kind("origin", origin, Origin, "an Origin")
-    if os.path.lexists(path):
-        raise StoreExistsError(path)
-    options = MeasureOptions(downscale=downscale, keep_aspect=keep_aspect, stride=stride)
-    annotations = open_annotations(annotations, reader, on_error=on_error)
-    statistics, videos = measure_annotations(
-        annotations, options, every=every, on_error=on_error, jobs=jobs, executor=executor, progress=progress
-    )
-    sequences = to_sequences(statistics)
-    if not len(sequences):
-        raise OptionError(f"Nothing is seen of the {len(statistics):,} object(s) in {len(videos.done)} video(s).")
-    first, step = (
-        np.array([getattr(video.read, name) for video in videos.done]) for name in ("first_frame", "frame_step")
-    )
-    numbers = first[sequences.video] + step[sequences.video] * sequences.first_frame
-    attributes = card.attributes(
-        origin or replace(card.BUILT, license=annotations.license or card.BUILT.license),
-        image_shape=(SIDE, SIDE) if downscale else None,
-        crop_columns=options.columns,
-        categories=annotations.categories,
-        videos=videos.names,
-        sources=videos.sources,
-        builder={"name": "build_natural_sprites", "options": {**asdict(options), "every": int(every)}},
-        citation=annotations.citation,
-        reader=annotations.reader,
-    )
-    return write_store(
-        path, replace(sequences, first_frame=numbers), {**attributes, **videos.attributes}, format
-    )  # fmt: skip
 
+    def recipe_for(opened: Annotations) -> Recipe:
+        options = MeasureOptions(downscale=downscale, keep_aspect=keep_aspect, stride=stride)
+        return Recipe(
+            name="build_natural_sprites",
+            title="measuring videos",
+            options=asdict(options),
+            work=partial(_sequences, options=options, not_objects=opened.not_objects),
+            nothing="nothing is seen of any object.",
+            card=partial(
+                card.attributes, image_shape=(SIDE, SIDE) if downscale else None, crop_columns=options.columns
+            ),
+            built=card.BUILT,
+        )
 
-def measure_annotations(
-    annotations: Annotations,
-    options: MeasureOptions,
-    *,
-    every: int = 1,
-    on_error: OnError = "stop",
-    jobs: int | None = None,
-    executor: Executor | None = None,
-    progress: bool = False,
-) -> tuple[MaskStatistics, VideosDone[list[_MeasuredObject]]]:
-    """Read and measure all objects, video by video.
-
-    Args:
-        annotations: what `open_annotations` returned.
-        options: how masks are measured.
-        every: as for `build_natural_sprites`.
-        on_error: as for `build_natural_sprites`.
-        jobs: videos to measure at once, in threads; by default as many as there are cores.
-        executor: any `concurrent.futures.Executor` to use instead of threads.
-        progress: show a progress bar on a terminal.
-
-    Returns:
-        The objects' statistics, in the order in which the source lists them, and the videos that they are of.
-
-    Raises:
-        OptionError: an argument does not fit, or no video could be used.
-        RawDataError: an annotation cannot be used.
-    """
-    videos = work_on_videos(
+    return build_store(
+        out,
         annotations,
-        partial(_measure_video, options=options, not_objects=annotations.not_objects),
-        every=every,
-        on_error=on_error,
+        recipe_for,
+        reader=reader,
+        format=format,
         jobs=jobs,
         executor=executor,
-        title="measuring videos",
         progress=progress,
+        every=every,
+        on_error=on_error,
+        origin=origin,
+        part=part,
     )
-    return _join(annotations, videos, crops=len(options.columns)), videos
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _MeasuredObject:
-    """What was measured of an object: its masks' statistics, and the frames of its annotation that they are of."""
+def measure_video(
+    video: VideoTracks, options: MeasureOptions, not_objects: frozenset[int] = frozenset()
+) -> MaskStatistics:
+    """Measure the objects of a video, a cell for each frame of each.
 
-    track: int
-    category: int
-    length: int
-    cells: Int64[np.ndarray, "masks"]
-    statistics: TrackStatistics
+    Args:
+        video: the video; it gets the number 0.
+        options: how masks are measured.
+        not_objects: ids of categories that are left out.
 
-
-def _measure_video(
-    video: VideoTracks, *, options: MeasureOptions, not_objects: frozenset[int]
-) -> list[_MeasuredObject]:
-    return [_measure(video, track, options) for track in video.tracks if track.category not in not_objects]
-
-
-def _measure(video: VideoTracks, track: MaskTrack, options: MeasureOptions) -> _MeasuredObject:
-    length = video.length if track.length is None else track.length
-    cells, between = np.divmod(track.frames - video.first_frame, video.frame_step)
-    outside = np.flatnonzero((between != 0) | (cells < 0) | (cells >= length))
-    if outside.size:
-        raise RawDataError(
-            video.path or video.name,
-            f"a mask in frame {track.frames[outside[0]]}",
-            f"one of its {length} annotated frames, numbered from {video.first_frame} in steps of {video.frame_step}",
-            place=f"object {track.track}",
-        )
-    return _MeasuredObject(track.track, track.category, length, cells, measure_track(track, options))
-
-
-def _join(annotations: Annotations, videos: VideosDone[list[_MeasuredObject]], *, crops: int) -> MaskStatistics:
-    """Put the objects of all videos into one table, in the order of the source, a cell for each frame of each."""
-    rank = {key: i for i, key in enumerate(annotations.objects or ())}
-    order = [
-        (rank.get((v.index, found.track), len(rank)), i, found) for i, v in enumerate(videos.done) for found in v.result
-    ]
-    objects = [(video, found) for _, video, found in sorted(order, key=lambda entry: entry[0])]
-    start = np.cumsum([0, *(found.length for _, found in objects)])
-    values = np.full((start[-1], crops, 3), np.nan)
+    Raises:
+        RawDataError: a mask is in a frame that is not one of its video's.
+    """
+    tracks = [track for track in video.tracks if track.category not in not_objects]
+    start = np.cumsum([0, *(video.length if track.length is None else track.length for track in tracks)])
+    values = np.full((start[-1], len(options.columns), 3), np.nan)
     annotated = np.zeros(start[-1], np.bool_)
-    for begin, (_, found) in zip(start, objects, strict=False):
-        values[begin + found.cells] = found.statistics.values
-        annotated[begin + found.cells] = found.statistics.filled
+    for begin, end, track in zip(start[:-1], start[1:], tracks, strict=True):
+        cells, between = np.divmod(track.frames - video.first_frame, video.frame_step)
+        outside = np.flatnonzero((between != 0) | (cells < 0) | (cells >= end - begin))
+        if outside.size:
+            raise RawDataError(
+                video.path or video.name,
+                f"a mask in frame {track.frames[outside[0]]}",
+                f"one of its {end - begin} annotated frames, numbered from {video.first_frame} in steps of "
+                f"{video.frame_step}",
+                place=f"object {track.track}",
+            )
+        measured = measure_track(track, options)
+        values[begin + cells] = measured.values
+        annotated[begin + cells] = measured.filled
     return MaskStatistics(
         values=values,
         annotated=annotated,
         start=start,
-        video=np.array([video for video, _ in objects], np.int64),
-        track=np.array([found.track for _, found in objects], np.int64),
-        category=np.array([found.category for _, found in objects], np.int64),
+        video=np.zeros(len(tracks), np.int64),
+        track=np.array([track.track for track in tracks], np.int64),
+        category=np.array([track.category for track in tracks], np.int64),
     )
+
+
+def _sequences(video: VideoTracks, *, options: MeasureOptions, not_objects: frozenset[int]) -> Sequences:
+    """Measure a video and cut its objects into sequences, whose frames have the source's numbers."""
+    sequences = to_sequences(measure_video(video, options, not_objects))
+    return replace(sequences, first_frame=video.first_frame + video.frame_step * sequences.first_frame)

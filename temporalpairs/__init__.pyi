@@ -29,6 +29,7 @@ from .store import Store as Store
 from .store import read_attributes as read_attributes
 from .store import read_store as read_store
 from .store import write_store as write_store
+from .store.merging import merge_stores as merge_stores
 from .tracks import MaskTrack as MaskTrack
 from .tracks import SourceFile as SourceFile
 from .tracks import VideoTracks as VideoTracks

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 Choice = TypeVar("Choice", bound=str | int)
 Kind = TypeVar("Kind")
 
+_LONGEST = 4095  # bytes of a path (PATH_MAX of Linux)
 _SHOWN = 80  # characters of a value in an error
 _REASON = 300  # characters of another library's words in an error
-_LONGEST_PATH = 4096  # characters; the systems' own limits are at most about that, but for prefixed paths on Windows
 
 
 def whole(name: str, value: object, low: int | None = None, high: int | None = None) -> int:
@@ -114,13 +114,15 @@ def as_path(name: str, value: object) -> Path:
     if not isinstance(value, str | Path):
         raise OptionError(f"{name}={shown(value)} is no path; give text or a pathlib.Path.")
     try:
-        possible = b"\0" not in os.fsencode(value)
+        encoded = os.fsencode(value)
     except UnicodeEncodeError:
-        possible = False
-    if len(str(value)) > _LONGEST_PATH:
-        raise OptionError(f"{name}={shown(value)} is no path: it has more than {_LONGEST_PATH:,} characters.")
-    if not possible:
+        encoded = b"\0"
+    if b"\0" in encoded:
         raise OptionError(f"{name}={shown(value)} is no path: no file's name has such a character.")
+    if len(encoded) > _LONGEST:
+        raise OptionError(
+            f"{name}={shown(value)} is no path: it has {len(encoded):,} bytes, at most {_LONGEST:,} work."
+        )
     return Path(value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +38,15 @@ class Objects:
     category: Int64[np.ndarray, "objects"]
     length: Int64[np.ndarray, "objects"]
     hidden: Int64[np.ndarray, "hidden 2"]
+
+    def ordered(self, rank: Int64[np.ndarray, "objects"]) -> Objects:
+        """Return the objects by ascending rank; those of equal rank stay in their order."""
+        order = np.argsort(rank, kind="stable")
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        hidden = np.stack([place[self.hidden[:, 0]], self.hidden[:, 1]], axis=1)
+        hidden = hidden[np.lexsort(hidden.T[::-1])]
+        return Objects(**{name: getattr(self, name)[order] for name in OBJECT_COLUMNS[:-1]}, hidden=hidden)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,33 +92,43 @@ class Sequences:
             OptionError: there are no parts, or only some of them have frames or objects.
         """
         parts = several("parts", parts, Sequences, "a list of Sequences")
-        for name in ("frames", "objects"):
-            if len({getattr(part, name) is None for part in parts}) != 1:
-                raise OptionError(f"{len(parts)} parts cannot be joined: all of them must have {name}, or none.")
-        frames = [part.frames for part in parts if part.frames is not None]
-        objects = [part.objects for part in parts if part.objects is not None]
-        offsets = np.cumsum([0] + [len(part.factors) for part in parts])
-        return cls(
-            frames=np.concatenate(frames) if frames else None,
-            factors=np.concatenate([part.factors for part in parts]),
-            start=np.concatenate(
-                [part.start[:-1] + o for part, o in zip(parts, offsets, strict=False)] + [offsets[-1:]]
-            ),
-            video=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
-            **_joined(parts, TABLE_COLUMNS[1:]),
-            objects=_join_objects(objects) if objects else None,
-        )
+        return join([part.of_video(number) for number, part in enumerate(parts)])
+
+    def of_video(self, number: int) -> Sequences:
+        """Return the same sequences as those of one video, whichever they were of before."""
+        objects = self.objects
+        if objects is not None:
+            objects = replace(objects, video=np.full(len(objects.track), number))
+        return replace(self, video=np.full(len(self), number), objects=objects)
+
+
+def join(parts: Sequence[Sequences]) -> Sequences:
+    """Put sequences one after the other; videos keep their numbers.
+
+    Raises:
+        OptionError: there are no parts, or only some of them have frames or objects.
+    """
+    if not parts:
+        raise OptionError("0 parts cannot be joined: there has to be one.")
+    for name in ("frames", "objects"):
+        if len({getattr(part, name) is None for part in parts}) != 1:
+            raise OptionError(f"{len(parts)} parts cannot be joined: all of them must have {name}, or none.")
+    frames = [part.frames for part in parts if part.frames is not None]
+    objects = [part.objects for part in parts if part.objects is not None]
+    offsets = np.cumsum([0] + [len(part.factors) for part in parts])
+    return Sequences(
+        frames=np.concatenate(frames) if frames else None,
+        factors=np.concatenate([part.factors for part in parts]),
+        start=np.concatenate([part.start[:-1] + o for part, o in zip(parts, offsets, strict=False)] + [offsets[-1:]]),
+        **_joined(parts, TABLE_COLUMNS),
+        objects=_join_objects(objects) if objects else None,
+    )
 
 
 def _join_objects(parts: Sequence[Objects]) -> Objects:
-    lengths = [len(part.track) for part in parts]
-    offsets = np.cumsum([0, *lengths])
+    offsets = np.cumsum([0, *(len(part.track) for part in parts)])
     hidden = [np.add(part.hidden, [offset, 0]) for part, offset in zip(parts, offsets, strict=False)]
-    return Objects(
-        video=np.repeat(np.arange(len(parts)), lengths),
-        **_joined(parts, ("track", "category", "length")),
-        hidden=np.concatenate(hidden),
-    )
+    return Objects(**_joined(parts, OBJECT_COLUMNS[:-1]), hidden=np.concatenate(hidden))
 
 
 def _joined(parts: Sequence[object], columns: Sequence[str]) -> dict[str, np.ndarray]:

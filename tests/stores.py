@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from temporalpairs import store
 from temporalpairs.errors import StoreError
 from temporalpairs.sequences import TABLE_COLUMNS, Sequences
-from temporalpairs.store import Store, read_store, write_store
+from temporalpairs.store import Store, read_store, schema, write_store
 from temporalpairs.store import hdf5 as hdf5_format
 from temporalpairs.store.atomic import publishing
 
@@ -84,7 +83,7 @@ def is_helpful(error: StoreError, path: Path) -> bool:
 
 def sign(attributes: dict[str, Any]) -> dict[str, Any]:
     """Give attributes the digest that a program writing them on purpose would."""
-    return {**attributes, "manifest_sha256": store._manifest_digest(attributes)}
+    return {**attributes, "manifest_sha256": schema.manifest_digest(attributes)}
 
 
 def replace_attributes(path: Path, attributes: dict[str, Any]) -> None:

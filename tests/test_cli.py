@@ -26,7 +26,7 @@ from slowvae.options import TrainOptions
 from temporalpairs.cli.main import _parser, main
 from temporalpairs.datasets import DATASETS
 from temporalpairs.download.cache import HOME_VARIABLE
-from temporalpairs.store import read_store, write_store
+from temporalpairs.store import read_sources, read_store, write_store
 
 COMMANDS = (
     "build",
@@ -148,7 +148,8 @@ def test_info_as_json_is_the_manifest(store: Path, capsys: pytest.CaptureFixture
     assert run("info", store, "--json") == 0
     manifest = json.loads(capsys.readouterr().out)
     assert manifest["counts"]["frames"] == 1911
-    assert [source["name"] for source in manifest["sources"]] == [f"instances_txt/{i:04d}.txt" for i in range(8)]
+    assert manifest["sources"]["files"] == 8
+    assert [source.name for source in read_sources(store)] == [f"instances_txt/{i:04d}.txt" for i in range(8)]
 
 
 def test_info_is_written_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -338,7 +339,7 @@ _BUILD = "build kitti-masks --annotations {sample} --out {tmp}/a.zarr"
         ("build kitti-masks --annotations {sample} --out {tmp}/a.hdf5", "ends in .zarr or .h5, not in .hdf5"),
         ("build kitti-masks --annotations {sample} --out {tmp}", "is a folder: give the name of a new store in it"),
         ("build kitti-masks --annotations {sample} --out {store}/zarr.json/a.zarr", "is a file, not a folder"),
-        ("build kitti-masks --annotations {sample} --out {store}", "exists already"),
+        ("build kitti-masks --annotations {sample} --crops 2 --out {store}", "exists already"),
         (f"{_BUILD} --categories dog", "'dog'"),
         (f"{_BUILD} --min-pixels 9999", "No sequence"),
         (f"{_BUILD} --min-pixels 0", "min_pixels=0"),

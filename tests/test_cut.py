@@ -43,7 +43,7 @@ from temporalpairs.builders import Annotations, open_annotations
 from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.sequences import Sequences
-from temporalpairs.store import read_store
+from temporalpairs.store import read_sources, read_store
 from temporalpairs.tracks import MaskTrack, VideoTracks, tracks_of_labels
 
 SIDE = 64
@@ -792,4 +792,4 @@ def test_a_file_of_several_videos_is_named_once(tmp_path):
     (tmp_path / "two.json").write_text(json.dumps(content))
     store = read_store(build_kitti_masks(tmp_path / "out.h5", tmp_path / "two.json", progress=False))
     assert store.attributes["videos"] == ["video 1", "video 2"]
-    assert [source["name"] for source in store.attributes["sources"]] == ["two.json"]
+    assert [source.name for source in read_sources(store.path)] == ["two.json"]

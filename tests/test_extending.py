@@ -15,7 +15,7 @@ from slowvae import Run, resume
 from temporalpairs.builders import build_natural_sprites, formats, open_annotations
 from temporalpairs.cli.main import main
 from temporalpairs.errors import RawDataError
-from temporalpairs.store import read_store
+from temporalpairs.store import read_sources, read_store
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "extending.md"
 PART = DOCUMENT.read_text(encoding="utf-8").split("\n## A new raw format\n")[1].split("\n## ")[0]
@@ -62,7 +62,7 @@ def test_kitti_masks_are_built_of_palette_images(reader: Path) -> None:
     assert store.attributes["categories"] == {"1": "object"}
     assert store.attributes["license"] == "that of the annotations"
     assert store.attributes["videos"] == ["bear", "camel"]
-    assert store.attributes["sources"][0]["name"] == "bear/00000.png"
+    assert read_sources(store.path)[0].name == "bear/00000.png"
     options = store.attributes["builder"]["options"]
     assert (options["drop_extreme_ids"], options["long_before_hole"]) == (False, False)
     sequences = store.sequences

@@ -14,7 +14,7 @@ from PIL import Image
 
 from temporalpairs.builders import build_kitti_masks, build_natural_sprites, open_annotations
 from temporalpairs.errors import DatasetWarning, OptionError, RawDataError
-from temporalpairs.store import read_store
+from temporalpairs.store import read_sources, read_store
 from temporalpairs.tracks import VideoTracks
 
 HEIGHT, WIDTH = 66, 140
@@ -159,7 +159,7 @@ def test_both_recipes_take_it(tmp_path: Path, make: Callable[[Path], Path]) -> N
     for store in (masks, sprites):
         assert set(store.sequences.track.tolist()) == set(LAYOUTS[make][1])
         assert store.attributes["frame_step"] == [LAYOUTS[make][2][1]] * 2
-        assert all(len(source["sha256"]) == 64 for source in store.attributes["sources"])
+        assert all(len(source.sha256) == 64 for source in read_sources(store.path))
 
 
 def test_names_of_vipsegs_classes_may_be_missing(tmp_path: Path) -> None:

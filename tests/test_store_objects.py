@@ -11,10 +11,9 @@ import pytest
 from statistics_made import made_statistics
 
 from natsprites.statistics import to_sequences
-from temporalpairs import store
 from temporalpairs.errors import OptionError, StoreCorruptError
 from temporalpairs.sequences import OBJECT_COLUMNS, Objects, Sequences
-from temporalpairs.store import StoreFormat, read_store, write_store
+from temporalpairs.store import StoreFormat, read_store, schema, write_store, writer
 
 SEQUENCES = to_sequences(made_statistics([12, 1, 30, 0, 18]))
 
@@ -58,13 +57,13 @@ def test_objects_that_do_not_fit_are_neither_written_nor_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     name, change = MISFITS[what]
-    table_of = store._table_of
-    monkeypatch.setattr(store, "_table_of", lambda s: {**(arrays := table_of(s)), name: change(arrays[name]).copy()})
+    table_of = writer.table_of
+    monkeypatch.setattr(writer, "table_of", lambda s: {**(arrays := table_of(s)), name: change(arrays[name]).copy()})
     with pytest.raises(OptionError, match="do not fit together"):
         write_store(tmp_path / "store.h5", SEQUENCES, {})
     assert not list(tmp_path.iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_fit", lambda arrays, attributes: True)
+        patch.setattr(writer, "fit", lambda arrays, attributes: True)
         path = write_store(tmp_path / "store.h5", SEQUENCES, {})
     with pytest.raises(StoreCorruptError, match="do not fit together"):
         read_store(path)
@@ -91,8 +90,8 @@ def test_parts_of_which_something_would_be_lost_are_not_joined(parts: list[Seque
 
 def test_a_manifest_without_one_of_the_tables_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(store, "OBJECT_COLUMNS", ("video", "track"))
-        patch.setattr(store, "_fit", lambda arrays, attributes: True)
+        patch.setattr(schema, "OBJECT_COLUMNS", ("video", "track"))
+        patch.setattr(writer, "fit", lambda arrays, attributes: True)
         path = write_store(tmp_path / "store.zarr", SEQUENCES, {})
     with pytest.raises(StoreCorruptError, match="about its objects is missing"):
         read_store(path)

@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from temporalpairs.builders.formats.opening import Place, UnpackedVideo, find_places
+from temporalpairs.builders.formats.opening import STANDARD_INPUT, Place, UnpackedVideo, find_places
 from temporalpairs.checks import as_path, number, shown
 from temporalpairs.errors import OptionError, RawDataError
 
@@ -100,6 +100,8 @@ class Annotations:
         objects: index of the video and id of each object, in the order in which the source lists them, where that is
             not video by video and by ascending id. Natural Sprites keeps it.
         reader: name of the raw format, set by `open_annotations`.
+        paths: what the user gave, absolute, set by `open_annotations`; empty where a build cannot know it again.
+        min_score: the score below which an object is left out, set by `open_annotations`; None: the reader's own.
     """
 
     videos: tuple[Video, ...]
@@ -111,6 +113,8 @@ class Annotations:
     release_of: str = ""
     objects: tuple[tuple[int, int], ...] | None = field(default=None, repr=False)
     reader: str = ""
+    paths: tuple[Path, ...] = ()
+    min_score: float | None = None
 
 
 def open_annotations(
@@ -124,8 +128,9 @@ def open_annotations(
 
     Args:
         paths: one path of annotations or several of one format, in the order in which their videos enter a store: a
-            file, plain or gzip, a folder, a ZIP archive or one of its members (``"train.zip/train/Annotations"``), or
-            ``"-"`` for standard input. Annotations that are open already are returned as they are.
+            file, plain or gzip, a folder, a ZIP archive or one of its members (``"train.zip/train/Annotations"``),
+            ``"@list.txt"`` for a text file with a path a line (relative ones to its folder), or ``"-"`` for standard
+            input. Annotations that are open already are returned as they are.
         reader: name of the raw format, one of `READERS`; by default it is recognized from what lies at the paths.
         min_score: for predictions, the score below which an object is left out; 0.5 by default.
         on_error: what to do about a video that is known to be faulty before its masks are read: ``"stop"`` here, or
@@ -173,18 +178,40 @@ def open_annotations(
         faulty = next((video for video in annotations.videos if isinstance(video, FaultyVideo)), None)
         if faulty is not None and on_error == "stop":
             raise faulty.error
-    return replace(annotations, videos=_kept(annotations.videos, places), reader=reader)
+    lying = tuple(place.given for place in places)
+    return replace(
+        annotations,
+        videos=_kept(annotations.videos, places),
+        reader=reader,
+        paths=lying if all(path.is_file() or path.is_dir() for path in lying) else (),  # no pipes
+        min_score=options.get("min_score"),
+    )
 
 
 def _listed(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
     try:
-        listed = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
-        listed = [as_path("annotations", path) for path in listed]
+        given = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+        given = [as_path("annotations", path) for path in given]
     except TypeError as error:
         raise OptionError(f"annotations={shown(paths)} is neither a path nor several. Give a str or a Path.") from error
+    listed = [inside for path in given for inside in _lines(path)]
     if not listed:
         raise OptionError("No path of annotations was given; give at least one.")
-    return listed
+    # Whoever reads them may do so in another folder.
+    return [path if path == STANDARD_INPUT else path.absolute() for path in listed]
+
+
+def _lines(path: Path) -> list[Path]:
+    """Return the paths that a list (``@list.txt``) names, or else the path itself."""
+    if not str(path).startswith("@") or os.path.lexists(path):
+        return [path]
+    listed = Path(str(path)[1:])
+    try:
+        lines = listed.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        found = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise RawDataError(listed, found, "a text file with a path a line", remedy="Check the path.") from error
+    return [listed.parent / line.strip() for line in lines if line.strip()]
 
 
 def _module(reader: object) -> ModuleType:

@@ -6,7 +6,6 @@ channels are category, attributes (truncated 8, occluded 4, crowd 2, ignored 1),
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,9 +31,10 @@ from temporalpairs.builders.formats.reading import (
     frame_grid,
     join_videos,
     read_label_images,
+    warn,
     warn_of_left_out,
 )
-from temporalpairs.errors import DatasetWarning, RawDataError, printable
+from temporalpairs.errors import RawDataError, printable
 from temporalpairs.tracks import VideoTracks
 
 if TYPE_CHECKING:
@@ -154,8 +154,7 @@ class LabelVideo:
                 place = f"frame {number}, label {str(label.id)[:40]!r}"
                 masks.add(place, number, tracks[str(label.id)], category, self._mask(place, label), size)
         if crowds:
-            text = f"{printable(self.path)}: {crowds} labels of crowds, which are no objects, were left out."
-            warnings.warn(text, DatasetWarning, stacklevel=2)
+            warn(f"{printable(self.path)}: {crowds} labels of crowds, which are no objects, were left out.")
         return VideoTracks(self.name, masks.tracks(), (source,), length, kept[0], step, path=self.path)
 
     def _mask(self, place: str, label: _Label) -> Mask:

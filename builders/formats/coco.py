@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
@@ -12,13 +11,14 @@ import numpy as np
 from jaxtyping import UInt32
 from msgspec import Meta
 
-from temporalpairs.builders.formats.reading import read_file, read_head
-from temporalpairs.errors import DatasetWarning, MaskFormatError, OptionError, RawDataError, printable
+from temporalpairs.builders.formats.reading import map_file, read_file, read_head, warn
+from temporalpairs.errors import MaskFormatError, OptionError, RawDataError, printable
 from temporalpairs.runlength import RunLengths
 from temporalpairs.runlength_kernels import MAX_PIXELS
 from temporalpairs.tracks import MaskTrack, group_tracks
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -76,13 +76,13 @@ def add_categories(path: Path, known: dict[int, str], listed: Sequence[Category]
             )
 
 
-def as_utf8(data: bytes) -> bytes:
+def as_utf8(data: bytes | mmap.mmap) -> bytes | mmap.mmap:
     """Return JSON in UTF-8 without byte order mark, whatever the encoding that it came in."""
-    encoding = json.detect_encoding(data)
-    return data if encoding == "utf-8" else data.decode(encoding).encode()
+    encoding = json.detect_encoding(data[:4])
+    return data if encoding == "utf-8" else bytes(data).decode(encoding).encode()
 
 
-def parse_json(path: Path, data: bytes, kind: type[T], schema: str, remedy: str = "") -> T:
+def parse_json(path: Path, data: bytes | mmap.mmap, kind: type[T], schema: str, remedy: str = "") -> T:
     """Parse JSON; NaN and Infinity, which Python writes, do no harm where no number is read.
 
     Args:
@@ -103,6 +103,7 @@ def parse_json(path: Path, data: bytes, kind: type[T], schema: str, remedy: str 
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
+            data = bytes(data)
             # An empty list of the same length takes their place; it is refused wherever a number is read.
             mended = _STRING_OR_NAN.sub(lambda m: m[0] if m[0][:1] == b'"' else b"[]".ljust(len(m[0])), data)
             try:
@@ -117,6 +118,7 @@ def parse_json(path: Path, data: bytes, kind: type[T], schema: str, remedy: str 
         byte = re.search(r" \(byte (\d+)\)$", problem)
         place = ""
         if byte or "truncated" in problem:
+            data = bytes(data)
             end = int(byte[1]) if byte else len(data)
             line, column = data.count(b"\n", 0, end) + 1, end - data.rfind(b"\n", 0, end)
             place = f"line {line}, column {column}"
@@ -163,7 +165,7 @@ def json_has(path: Path, start: str, *keys: str) -> bool:
     head = read_head(path) if path.is_file() else None
     if head is None or re.match(start, head.decode(json.detect_encoding(head), "replace")) is None:
         return False
-    data = as_utf8(read_file(path, path.parent)[0])
+    data = as_utf8(map_file(path, path.parent)[0])
     return all(re.search(rb'"%s"\s*:' % key.encode(), data) for key in keys)
 
 
@@ -271,7 +273,7 @@ class MaskCollector:
         if places:
             count = f"there are {len(places)} of them in video {self._video}"
             text = f"{printable(self._path)}, {places[0]}: {what} was left out; {count}."
-            warnings.warn(text, DatasetWarning, stacklevel=3)
+            warn(text)
 
     def _decode(self, place: str, mask: Runs | list[msgspec.Raw], height: int, width: int) -> np.ndarray | None:
         if isinstance(mask, list):

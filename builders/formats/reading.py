@@ -6,11 +6,14 @@ import gzip
 import hashlib
 import io
 import math
+import mmap
 import re
 import struct
 import warnings
 import zlib
 from collections import Counter
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -22,7 +25,7 @@ from temporalpairs.errors import DatasetWarning, OptionError, RawDataError, prin
 from temporalpairs.tracks import SourceFile, VideoTracks, tracks_of_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from jaxtyping import UInt
@@ -38,6 +41,7 @@ _PNG_ERRORS = (OSError, SyntaxError, ValueError, IndexError, TypeError, struct.e
 _DIGITS = 9  # of the number of a frame; leading zeros do not count
 _NUMBERED = re.compile(r"(.*?)([0-9]+)\.png", re.IGNORECASE | re.DOTALL)
 _NAMED = 5  # files that a warning names before it only counts
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 
 def entries(folder: Path) -> list[Path]:
@@ -79,6 +83,28 @@ def read_file(path: Path, root: Path) -> tuple[bytes, SourceFile]:
         return gzip.decompress(written) if written.startswith(_GZIP) else written, source
     except (OSError, EOFError, zlib.error) as error:
         raise RawDataError(path, f"cannot be decompressed ({error})", "a whole file, plain or gzip") from error
+
+
+def map_file(path: Path, root: Path) -> tuple[bytes | mmap.mmap, SourceFile]:
+    """Map a large file instead of reading it whole; one that is compressed or empty is read as by `read_file`.
+
+    Args:
+        path: the file.
+        root: a folder above it, which its name in the store is relative to.
+
+    Raises:
+        RawDataError: the file cannot be read or decompressed.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(len(_GZIP)) in (_GZIP, b""):
+                return read_file(path, root)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return mapped, SourceFile(path.relative_to(root).as_posix(), len(mapped), digest)
 
 
 def read_head(path: Path) -> bytes | None:
@@ -152,14 +178,14 @@ def frame_grid(folder: Path, numbers: Iterable[int]) -> tuple[list[int], int, in
         phase = Counter(frame % step for frame in frames).most_common(1)[0][0]
         between = [frame for frame in frames if frame % step != phase]
         frames = [frame for frame in frames if frame % step == phase]
-        _warn(
+        warn(
             f"{printable(folder)}: left out the images of {len(between)} frames between the others, which are numbered "
             f"in steps of {step}; the first is {between[0]}."
         )
     length = (frames[-1] - frames[0]) // step + 1
     if length > len(frames):
         hole = next(before for before, after in pairwise(frames) if after - before > step)
-        _warn(
+        warn(
             f"{printable(folder)}: {length - len(frames)} of the frames {frames[0]} … {frames[-1]} have no image, "
             f"the first is {hole + step:06d}.png; sequences are cut there."
         )
@@ -241,11 +267,27 @@ def warn_of_left_out(folder: Path, left_out: Sequence[Path]) -> None:
     if left_out:
         names = ", ".join(repr(str(entry.relative_to(folder))) for entry in left_out[:_NAMED])
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-        _warn(f"{printable(folder)}: left out {names}{more}. If they hold annotations, give their paths too.")
+        warn(f"{printable(folder)}: left out {names}{more}. If they hold annotations, give their paths too.")
 
 
-def _warn(text: str) -> None:
-    warnings.warn(text, DatasetWarning, stacklevel=3)
+def warn(text: str) -> None:
+    """Issue a `DatasetWarning`, or keep it where somebody collects those of a task, which may run elsewhere."""
+    collected = _collected.get()
+    if collected is None:
+        warnings.warn(text, DatasetWarning, stacklevel=3)
+    else:
+        collected.append(text)
+
+
+@contextmanager
+def collecting() -> Iterator[list[str]]:
+    """Collect what `warn` is given while the block lasts, in this thread."""
+    collected: list[str] = []
+    token = _collected.set(collected)
+    try:
+        yield collected
+    finally:
+        _collected.reset(token)
 
 
 class OneSize:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -35,13 +34,14 @@ from temporalpairs.builders.formats.coco import (
     draw_polygons,
     parse_json,
 )
-from temporalpairs.builders.formats.reading import read_file, read_head
-from temporalpairs.errors import DatasetWarning, MaskFormatError, OptionError, RawDataError
+from temporalpairs.builders.formats.reading import map_file, read_head, warn
+from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.runlength_kernels import MAX_PIXELS
 from temporalpairs.tracks import MaskTrack, VideoTracks
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -210,11 +210,9 @@ class AnnotatedVideo:
         dropped: list[str] = []
         tracks = tuple(self._track(annotation, dropped) for annotation in self.annotations)
         if dropped:
-            warnings.warn(
+            warn(
                 f"{self.path}, {dropped[0]}: a polygon of fewer than {POINTS} points was left out; there are "
-                f"{len(dropped)} of them in video {self.name}.",
-                DatasetWarning,
-                stacklevel=2,
+                f"{len(dropped)} of them in video {self.name}."
             )
         return VideoTracks(
             self.name, tracks, (self.source,), self.length,
@@ -303,7 +301,7 @@ def _labels(paths: Sequence[Path]) -> list[str]:
 
 def _load(path: Path) -> tuple[_Content, SourceFile]:
     """Read a file and check its structure; the content of masks stays text."""
-    data, source = read_file(path, path.parent)
+    data, source = map_file(path, path.parent)
     try:
         content = parse_json(path, data, _Content, _SCHEMA, _OTHER_FILE)
     except msgspec.ValidationError as error:
@@ -313,7 +311,7 @@ def _load(path: Path) -> tuple[_Content, SourceFile]:
     return content, source
 
 
-def _misfit(path: Path, data: bytes, error: msgspec.ValidationError) -> RawDataError:
+def _misfit(path: Path, data: bytes | mmap.mmap, error: msgspec.ValidationError) -> RawDataError:
     """Make an error that names video, category or annotation and frame where a file departs from the schema."""
     found = _PLACE.search(str(error))
     problem = _PLACE.sub("", str(error)).replace("`", "'")
@@ -329,7 +327,7 @@ def _misfit(path: Path, data: bytes, error: msgspec.ValidationError) -> RawDataE
     return RawDataError(path, problem, _FIELDS[kind], place=place)
 
 
-def _entry(data: bytes, section: str, index: int) -> str:
+def _entry(data: bytes | mmap.mmap, section: str, index: int) -> str:
     """Name an entry of a section by its id, if it has one, else by its index."""
     try:
         entries = msgspec.json.decode(data, type=dict[str, msgspec.Raw])[section]

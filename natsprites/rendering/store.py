@@ -17,7 +17,7 @@ from temporalpairs.errors import StoreExistsError, WrongStoreError
 from temporalpairs.loaders.chance import ANGLE, COLOR, SHAPE, below, words
 from temporalpairs.loaders.options import checked_seed
 from temporalpairs.sequences import Sequences
-from temporalpairs.store import StoreFormat, read_store, store_path, write_store
+from temporalpairs.store import INPUTS, StoreFormat, read_sources, read_store, store_path, writing_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,22 +81,23 @@ def render_store(
             frames = np.empty((len(factors), pixels[0].size), np.uint8)
         frames[begin : begin + _AT_ONCE] = pixels.reshape(len(pixels), -1)
     sequences = read.sequences
-    return write_store(
-        path,
-        Sequences(
-            frames=frames,
-            factors=np.concatenate([sequences.factors, of_frames], axis=1),
-            start=sequences.start,
-            video=sequences.video,
-            track=sequences.track,
-            crop=sequences.crop,
-            first_frame=sequences.first_frame,
-            category=sequences.category,
-            objects=sequences.objects,
-        ),
-        _attributes(held, options, seed),
-        format,
-    )
+    with writing_store(path, format) as writer:
+        writer.sources.add(read_sources(store))
+        writer.add(
+            Sequences(
+                frames=frames,
+                factors=np.concatenate([sequences.factors, of_frames], axis=1),
+                start=sequences.start,
+                video=sequences.video,
+                track=sequences.track,
+                crop=sequences.crop,
+                first_frame=sequences.first_frame,
+                category=sequences.category,
+                objects=sequences.objects,
+            )
+        )
+        writer.finish(_attributes(held, options, seed))
+    return path
 
 
 def render_sprites(
@@ -127,7 +128,7 @@ def _looks(options: SpriteOptions, seed: int, count: int) -> Float64[np.ndarray,
 
 def _attributes(held: dict[str, Any], options: SpriteOptions, seed: int) -> dict[str, Any]:
     looks = _LOOKS if options.colors is not None else _LOOKS[: len(FACTORS) - 3]
-    added = ("schema_version", "package_version", "counts", "arrays", "manifest_sha256")
+    added = ("schema_version", "package_version", "counts", "arrays", "part", INPUTS, "manifest_sha256")
     described = {"sprites": options.to_json(), "seed": seed, "statistics_sha256": held["manifest_sha256"]}
     return {
         **{key: value for key, value in held.items() if key not in added},

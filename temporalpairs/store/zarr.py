@@ -74,7 +74,7 @@ class Writer:
     def finish(self, attributes: dict[str, Any]) -> None:
         """Write the attributes, which make the folder a store."""
         with _pipeline():
-            self._group.attrs.update(attributes)
+            self._group.update_attributes(attributes)
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
