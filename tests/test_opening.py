@@ -83,16 +83,13 @@ def test_an_archive_gives_what_its_folder_gives(tmp_path: Path, temporary: Path,
 
 
 def test_a_member_is_named_below_its_archive(tmp_path: Path) -> None:
-    archive = zipped(tmp_path / "vis.zip", **{"a/train.json": SAMPLE_FILE, "b/valid.json": SAMPLE_FILE, "b/0.jpg": ""})
+    archive = zipped(tmp_path / "vis.zip", **{"a/train.json": SAMPLE_FILE, "a/valid.json": SAMPLE_FILE, "a/0.jpg": ""})
     with pytest.raises(RawDataError, match=r"vis\.zip: no reader recognizes .*") as caught:
         open_annotations(archive)
-    assert f"Name one of its members, such as a, b: {archive}/NAME" in str(caught.value)
+    assert f"Name one of its members, such as a: {archive}/NAME" in str(caught.value)
     assert len(open_annotations(archive / "a" / "train.json").videos) == 12
     with pytest.raises(RawDataError, match=r"vis\.zip/a/test\.json: the archive has no such member"):
         open_annotations(archive / "a" / "test.json")
-    twice = zipped(tmp_path / "twice.zip", **{"a/train.json": SAMPLE_FILE, "a/valid.json": SAMPLE_FILE})
-    with pytest.raises(OptionError, match=r"twice\.zip/a/valid\.json has the content of .*/twice\.zip/a/train\.json"):
-        open_annotations(twice)
     only = zipped(tmp_path / "only.zip", **{"a/train.json.gz": gzip.compress(SAMPLE_FILE.read_bytes())})
     for reader in (None, "youtube-vis"):
         assert len(open_annotations(only, reader).videos) == 12

@@ -174,7 +174,7 @@ def open_annotations(
     with ExitStack() as named:
         for place in places:
             named.enter_context(place.known_by())
-        annotations: Annotations = module.open([path for place in places for path in place.paths], **options)
+        annotations: Annotations = module.open([place.path for place in places], **options)
         faulty = next((video for video in annotations.videos if isinstance(video, FaultyVideo)), None)
         if faulty is not None and on_error == "stop":
             raise faulty.error
@@ -221,29 +221,19 @@ def _module(reader: object) -> ModuleType:
 
 
 def _find(place: Place, readers: Iterable[str]) -> str | None:
-    """Find what a reader recognizes at a place, and return the reader's name.
-
-    That is what lies there, or the only entry of a folder, or a folder's files of JSON.
-    """
-    from temporalpairs.builders.formats.reading import entries, warn_of_left_out  # NumPy, which --help does without
+    """Find what a reader recognizes, at a place or in the only entry of its folder, and return the reader's name."""
+    from temporalpairs.builders.formats.reading import entries  # NumPy, which --help does without
 
     path = place.path
     while True:
         for name in readers:
             if _module(name).looks_like(path):
-                place.paths = [path]
+                place.path = path
                 return name
         inside = entries(path) if path.is_dir() else []
         if len(inside) != 1:
-            break
+            return None
         path = inside[0]
-    for name in readers:
-        found = [entry for entry in inside if entry.is_file() and _module(name).looks_like(entry)]
-        if any(entry.name.lower().endswith((".json", ".json.gz")) for entry in found):
-            place.paths = found
-            warn_of_left_out(path, [entry for entry in inside if entry not in found])
-            return name
-    return None
 
 
 def _recognize(place: Place) -> str:

@@ -24,7 +24,6 @@ from temporalpairs.builders.formats.coco import (
     load_json,
 )
 from temporalpairs.builders.formats.reading import (
-    OneSize,
     decode_png,
     entries,
     first_numbered_png,
@@ -196,14 +195,12 @@ class BitmaskVideo:
         """Read all images; crowds and ignored regions count as background.
 
         Raises:
-            RawDataError: an image is missing, damaged, or of another kind or size, or an object changes its category.
+            RawDataError: an image is missing, damaged or of another kind, or an object changes its category.
         """
         categories: dict[int, int] = {}
-        sizes = OneSize()
 
         def decode(path: Path, data: bytes) -> UInt[np.ndarray, "height width"]:
             image = decode_png(path, data, ("RGBA",), "an RGBA bitmask of BDD100K").astype(np.uint16)
-            sizes.check(path, image)
             shown = (image[..., 0] > 0) & (image[..., 1] & _NO_OBJECT == 0)
             ids = np.where(shown, image[..., 2] * _LEVEL + image[..., 3], 0)
             for pair in np.unique(ids[shown].astype(np.int64) * _LEVEL + image[..., 0][shown]).tolist():
@@ -261,10 +258,6 @@ def _search(path: Path) -> tuple[list[BitmaskVideo | tuple[str, Path]], list[str
     names: dict[str, None] = {}
     for file in files or ([] if videos or path.is_dir() else [path]):
         frames, _, _ = _load(file)
-        unnamed = [bool(frame.video_name) for frame in frames].count(False)
-        if 0 < unnamed < len(frames):
-            found = f"{unnamed} of {len(frames)} frames state no videoName"
-            raise RawDataError(file, found, "a videoName of every frame, or of none")
         videos += [(name, file) for name in dict.fromkeys(_video_name(file, frame) for frame in frames)]
         names |= dict.fromkeys(label.category or "" for frame in frames for label in frame.labels or ())
     if not videos:
@@ -294,9 +287,6 @@ def _video_name(path: Path, frame: _Frame) -> str:
 def _numbers(path: Path, frames: list[_Frame]) -> list[int]:
     """Return the number of each frame, or their order where none is stated."""
     stated = [frame.index if frame.frame_index is None else frame.frame_index for frame in frames]
-    if 0 < stated.count(None) < len(stated):
-        found = f"{stated.count(None)} of {len(stated)} frames state no frameIndex"
-        raise RawDataError(path, found, "a frameIndex of every frame, or of none")
     numbers = [index if number is None else int(number) for index, number in enumerate(stated)]
     if len(set(numbers)) < len(numbers):
         twice = next(number for i, number in enumerate(numbers) if number in numbers[:i])

@@ -12,7 +12,7 @@ from jaxtyping import UInt32
 from msgspec import Meta
 
 from temporalpairs.builders.formats.reading import map_file, read_file, read_head, warn
-from temporalpairs.errors import MaskFormatError, OptionError, RawDataError, printable
+from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.runlength_kernels import MAX_PIXELS
 from temporalpairs.tracks import MaskTrack, group_tracks
@@ -106,11 +106,7 @@ def parse_json(path: Path, data: bytes | mmap.mmap, kind: type[T], schema: str, 
             data = bytes(data)
             # An empty list of the same length takes their place; it is refused wherever a number is read.
             mended = _STRING_OR_NAN.sub(lambda m: m[0] if m[0][:1] == b'"' else b"[]".ljust(len(m[0])), data)
-            try:
-                return msgspec.json.decode(mended, type=kind)
-            except msgspec.ValidationError as error:
-                told = str(error).replace("got `array`", "got `NaN`, `Infinity` or `array`")
-                raise msgspec.ValidationError(told) from None
+            return msgspec.json.decode(mended, type=kind)
     except msgspec.ValidationError:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -210,12 +206,11 @@ class MaskCollector:
         self._sizes: list[tuple[int, int]] = []
         self._runs: list[np.ndarray] = []
         self._dropped: list[str] = []
-        self._maskless: list[str] = []
 
     def add(
         self, place: str, frame: int, track: int, category: int, mask: Mask, size: tuple[int, int] | None = None
     ) -> None:
-        """Add the mask that an object has in a frame; an entry without one is told in the end.
+        """Add the mask that an object has in a frame; null and an empty list of polygons are no mask.
 
         Args:
             place: what to call the entry in the text of errors.
@@ -226,11 +221,10 @@ class MaskCollector:
             size: height and width of the image in pixels; None where only its masks state it.
 
         Raises:
-            RawDataError: the mask is malformed, of another size than the image or the masks before, or the object's
-                second in this frame, or the object changes its category.
+            RawDataError: the mask is malformed, of another size, or the object's second in this frame, or the object
+                changes its category.
         """
         if not mask:
-            self._maskless.append(place)
             return
         if (frame, track) in self._numbers:
             found = f"object {track} has a second mask in frame {frame}"
@@ -244,9 +238,6 @@ class MaskCollector:
             expected = f"the {size[0]} × {size[1]} of its image" if size and stated else "height and width of the image"
             raise RawDataError(self._path, found, f"{expected}, at most {MAX_PIXELS:,} pixels", place=place)
         height, width = stated
-        if self._sizes and self._sizes[0] != (height, width):
-            found = f"an image of {height} × {width} pixels, of {self._sizes[0][0]} × {self._sizes[0][1]} before"
-            raise RawDataError(self._path, found, "one size for all frames of a video", place=place)
         try:
             runs = self._decode(place, mask, height, width)
         except (MaskFormatError, msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -258,9 +249,12 @@ class MaskCollector:
             self._runs.append(runs)
 
     def tracks(self) -> tuple[MaskTrack, ...]:
-        """Return the tracks; a `DatasetWarning` tells of entries without a mask and of polygons too short to be one."""
-        self._tell(self._dropped, f"a polygon of fewer than {POINTS} points")
-        self._tell(self._maskless, "an entry without a mask")
+        """Return the tracks; polygons that were too short to be one are told with a `DatasetWarning`."""
+        if self._dropped:
+            warn(
+                f"{self._path}, {self._dropped[0]}: a polygon of fewer than {POINTS} points was left out; there are "
+                f"{len(self._dropped)} of them in video {self._video}."
+            )
         return group_tracks(
             self._video,
             np.array([(*key, category) for key, category in self._numbers.items()], np.int64).reshape(-1, 3),
@@ -268,12 +262,6 @@ class MaskCollector:
             np.concatenate([np.empty(0, np.uint32), *self._runs]),
             np.cumsum([0, *map(len, self._runs)]),
         )
-
-    def _tell(self, places: list[str], what: str) -> None:
-        if places:
-            count = f"there are {len(places)} of them in video {self._video}"
-            text = f"{printable(self._path)}, {places[0]}: {what} was left out; {count}."
-            warn(text)
 
     def _decode(self, place: str, mask: Runs | list[msgspec.Raw], height: int, width: int) -> np.ndarray | None:
         if isinstance(mask, list):

@@ -47,8 +47,7 @@ class Place:
     Attributes:
         given: the path that the user gave.
         root: what it stands for: the same path, or a file or folder in a temporary folder.
-        path: what the user means, at ``root`` or below it.
-        paths: the annotations there, which a reader recognized.
+        path: the annotations, at ``root`` or below it.
     """
 
     def __init__(self, given: Path) -> None:
@@ -77,7 +76,6 @@ class Place:
             self.path = self.root.joinpath(*inside)
             if not self.path.exists():
                 raise RawDataError(given, "the archive has no such member", "one of its files or folders")
-        self.paths = [self.path]
 
     @property
     def is_temporary(self) -> bool:
@@ -95,8 +93,6 @@ class Place:
             yield
         except RawDataError as error:
             raise error.at(self.shown(error.path)) from error
-        except OptionError as error:
-            raise OptionError(str(error).replace(str(self.root), str(self.given))) from error
 
     def _folder(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="temporal-pairs-"))

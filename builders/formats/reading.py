@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from temporalpairs.errors import DatasetWarning, OptionError, RawDataError, printable
 from temporalpairs.tracks import SourceFile, VideoTracks, tracks_of_labels
@@ -253,8 +253,6 @@ def decode_png(
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             mode = image.mode
             labels = np.asarray(image) if mode in modes else None
-    except UnidentifiedImageError as error:  # whose text has an address
-        raise RawDataError(path, "the image cannot be decoded (its header is damaged)", expected) from error
     except _PNG_ERRORS as error:
         raise RawDataError(path, f"the image cannot be decoded ({error})", expected) from error
     if labels is None:
@@ -290,24 +288,6 @@ def collecting() -> Iterator[list[str]]:
         _collected.reset(token)
 
 
-class OneSize:
-    """Refuses an image of another size than the first of its video."""
-
-    def __init__(self) -> None:
-        self._first: tuple[str, tuple[int, ...]] | None = None
-
-    def check(self, path: Path, image: np.ndarray) -> None:
-        """Compare an image with the first.
-
-        Raises:
-            RawDataError: it is of another size.
-        """
-        name, (height, width) = self._first = self._first or (path.name, image.shape[:2])
-        if image.shape[:2] != (height, width):
-            found = f"an image of {image.shape[0]} × {image.shape[1]} pixels"
-            raise RawDataError(path, found, f"{height} × {width}, the size of {name}")
-
-
 def join_videos(paths: Sequence[Path], groups: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
     """Join the videos found at several paths; where names occur twice, paths tell the videos apart.
 
@@ -319,14 +299,10 @@ def join_videos(paths: Sequence[Path], groups: Iterable[Sequence[Any]]) -> tuple
         OptionError: a video was found twice.
     """
     groups = [list(group) for group in groups]
-    seen: set[tuple[Path, str]] = set()
-    for group in groups:
-        places = Counter((video.path.resolve(), video.name) for video in group)
-        for (place, name), times in places.items():
-            if times > 1 or (place, name) in seen:
-                found = f"has the video {printable(name)} twice" if times > 1 else "was given twice"
-                raise OptionError(f"{printable(place)} {found}; each video can enter a dataset once.")
-        seen |= set(places)
+    places = Counter((video.path.resolve(), video.name) for group in groups for video in group)
+    for (place, _), times in places.items():
+        if times > 1:
+            raise OptionError(f"{printable(place)} was given twice; each video can enter a dataset once.")
     names = [video.name for group in groups for video in group]
     if len(set(names)) < len(names):
         labels = _tails([path.resolve() for path in paths])

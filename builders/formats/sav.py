@@ -79,12 +79,11 @@ class MaskletVideo:
             raise RawDataError(self.path, "an id occurs twice", "an id for each object", place="masklet_id")
         masks = MaskCollector(self.path, self.name)
         for index, row in enumerate(content.masklet):
-            if len(row) != len(ids):
+            if len(row) > len(ids):
                 found = f"{len(row)} masks of {len(ids)} objects"
                 raise RawDataError(self.path, found, "one entry for each object", place=f"masklet {index}")
-            for track, mask in zip(ids, row, strict=True):
-                if mask:  # null where the object is absent
-                    masks.add(f"masklet {index}, object {track}", _STEP * index, track, OBJECT, mask, size)
+            for track, mask in zip(ids, row, strict=False):
+                masks.add(f"masklet {index}, object {track}", _STEP * index, track, OBJECT, mask, size)
         return VideoTracks(
             self.name, masks.tracks(), (source,), len(content.masklet),
             frame_step=_STEP, interval=_STEP / _RATE, path=self.path,

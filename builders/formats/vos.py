@@ -20,7 +20,6 @@ import numpy as np
 
 from temporalpairs.builders.formats import Annotations
 from temporalpairs.builders.formats.reading import (
-    OneSize,
     child,
     decode_png,
     entries,
@@ -124,7 +123,7 @@ class VosVideo:
         Raises:
             RawDataError: an image is missing, damaged, no index image, or of another size than the others.
         """
-        sizes = OneSize()
+        sizes: dict[tuple[int, ...], Path] = {}
         in_folders = first_numbered_png(self.path) is None
 
         def decode(path: Path, data: bytes) -> UInt[np.ndarray, "height width"]:
@@ -132,7 +131,11 @@ class VosVideo:
             if in_folders and np.count_nonzero(np.bincount(labels.ravel())[1:]) > 1:
                 found = "several ids in one image"
                 raise RawDataError(path, found, "a binary image, as it lies in the folder of one object")
-            sizes.check(path, labels)
+            sizes.setdefault(labels.shape, path)
+            if len(sizes) > 1:
+                (height, width), first = next(iter(sizes.items()))
+                found = f"an image of {labels.shape[0]} × {labels.shape[1]} pixels"
+                raise RawDataError(path, found, f"{height} × {width}, the size of {first.name}")
             return labels
 
         if in_folders:
@@ -149,7 +152,6 @@ class VosVideo:
     def _read_objects(self, decode: Callable[[Path, bytes], UInt[np.ndarray, "height width"]]) -> VideoTracks:
         """Read a folder for each object; in its images, all but 0 is the object."""
         folders = {int(folder.name): folder for folder in entries(self.path) if _is_object(folder)}
-        warn_of_left_out(self.path, [entry for entry in entries(self.path) if entry not in folders.values()])
         files = {track: dict(numbered_pngs(folder)) for track, folder in folders.items()}
         frames, step, length = frame_grid(self.path, set(chain.from_iterable(files.values())))
         tracks, sources = [], []
