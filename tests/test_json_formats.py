@@ -355,7 +355,7 @@ WRONG: dict[str, tuple[Callable[[], Content], str]] = {
     "bdd: frame twice": (lambda: change(bdd(), 2, "frameIndex", to=4), "frame 4 a second time"),
     "bdd: another class": (
         lambda: change(bdd(), 1, "labels", 0, "category", to="bus"),
-        "frame 4, label '00000003': object 3 is of category 5",
+        r"garden, frame 4, label '00000003' \(bus\): object 3 is of category 5",
     ),
     "bdd: polygons without a size": (
         lambda: change(bdd(), 0, "labels", 0, to={"id": 3, "category": "car", "poly2d": [{"vertices": [[1, 2]] * 4}]}),
@@ -366,7 +366,7 @@ WRONG: dict[str, tuple[Callable[[], Content], str]] = {
             bdd(), 0, "labels", 0,
             to={"id": 3, "category": "car", "poly2d": [{"vertices": [[1, 2]] * 4, "types": "LLCC"}]},
         ),
-        "frame 0, label '3': 4 vertices of types 'LLCC'",
+        r"garden, frame 0, label '3' \(car\): 4 vertices of types 'LLCC'",
     ),
     "results: lengths": (
         lambda: change(results(), 0, "segmentations", 0, to=None), "video 9: its objects have different numbers"

@@ -83,10 +83,10 @@ def test_an_archive_gives_what_its_folder_gives(tmp_path: Path, temporary: Path,
 
 
 def test_a_member_is_named_below_its_archive(tmp_path: Path) -> None:
-    archive = zipped(tmp_path / "vis.zip", **{"a/train.json": SAMPLE_FILE, "a/valid.json": SAMPLE_FILE, "a/0.jpg": ""})
+    archive = zipped(tmp_path / "vis.zip", **{"a/train.json": SAMPLE_FILE, "b/notes.md": "", "a/0.jpg": ""})
     with pytest.raises(RawDataError, match=r"vis\.zip: no reader recognizes .*") as caught:
         open_annotations(archive)
-    assert f"Name one of its members, such as a: {archive}/NAME" in str(caught.value)
+    assert f"Name one of its members, such as a, b: {archive}/NAME" in str(caught.value)
     assert len(open_annotations(archive / "a" / "train.json").videos) == 12
     with pytest.raises(RawDataError, match=r"vis\.zip/a/test\.json: the archive has no such member"):
         open_annotations(archive / "a" / "test.json")
@@ -130,7 +130,7 @@ def test_a_member_that_would_escape_is_refused(
     before = sorted(tmp_path.iterdir())
     with pytest.raises(RawDataError, match=rf"a\.zip, member .*{says}") as caught:
         open_annotations(archive)
-    assert "ZIP archive of plain files" in str(caught.value)
+    assert "ZIP or tar archive of plain files" in str(caught.value)
     assert sorted(tmp_path.iterdir()) == before
     del caught
     gc.collect()

@@ -4,7 +4,8 @@ A raw format is one file of this folder and one line of `READERS`. Its module ha
 
 - ``looks_like(path) -> bool``: whether what lies at a path is in this format, from names and first bytes alone;
 - ``open(paths) -> Annotations``: the videos there, none of whose masks is read yet;
-- ``LAYOUTS``: what the format looks like on disk, a line a layout, for the text of errors.
+- ``LAYOUTS``: what the format looks like on disk, a line a layout, for the text of errors;
+- ``IN_FOLDERS = True`` where a folder may hold several files of it, which are opened in the order of their names.
 
 Both recipes, the command line, provenance and error texts follow from the registry. docs/extending.md writes one.
 """
@@ -12,7 +13,6 @@ Both recipes, the command line, provenance and error texts follow from the regis
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -74,6 +74,11 @@ class FaultyVideo:
 
     name: str
     error: RawDataError
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.error.path
 
     def read(self) -> VideoTracks:
         """Raise the error.
@@ -169,7 +174,10 @@ def open_annotations(
     with ExitStack() as named:
         for place in places:
             named.enter_context(place.known_by())
-        annotations: Annotations = module.open([place.path for place in places], **options)
+        annotations: Annotations = module.open([path for place in places for path in place.paths], **options)
+        if not annotations.videos:
+            found = "there is no video in it"
+            raise RawDataError(places[0].path, found, f"one or more, as in\n{module.LAYOUTS}\n ")
         faulty = next((video for video in annotations.videos if isinstance(video, FaultyVideo)), None)
         if faulty is not None and on_error == "stop":
             raise faulty.error
@@ -193,19 +201,43 @@ def _module(reader: str) -> ModuleType:
 
 
 def _find(place: Place, readers: Iterable[str]) -> str | None:
-    """Find what a reader recognizes, at a place or in the only entry of its folder, and return the reader's name."""
+    """Find what a reader recognizes, and return the reader's name.
+
+    That is at the place, or in the only entry of its folder, or in several files of its folder.
+    """
     from temporalpairs.builders.formats.reading import entries  # NumPy, which --help does without
 
-    path = place.path
+    readers, path = list(readers), place.path
     while True:
         for name in readers:
             if _module(name).looks_like(path):
-                place.path = path
+                place.paths = [path]
                 return name
         inside = entries(path) if path.is_dir() else []
         if len(inside) != 1:
-            return None
+            return _find_files(place, path, inside, [n for n in readers if getattr(_module(n), "IN_FOLDERS", False)])
         path = inside[0]
+
+
+def _find_files(place: Place, folder: Path, inside: list[Path], readers: list[str]) -> str | None:
+    """Find the files of one format in a folder; others are named in a warning."""
+    from temporalpairs.builders.formats.reading import warn_of_left_out
+
+    files = [entry for entry in inside if entry.name.lower().endswith((".json", ".json.gz")) and entry.is_file()]
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        likely = [*found, *(name for name in readers if name not in found)]  # the format of the files before
+        name = next((name for name in likely if _module(name).looks_like(file)), None)
+        if name is not None:
+            found.setdefault(name, []).append(file)
+    if len(found) > 1:
+        told = ", ".join(f"{paths[0].name} is {name}" for name, paths in found.items())
+        raise OptionError(f"{place.shown(folder)} holds files of different formats ({told}). Give those of one format.")
+    for name, paths in found.items():
+        warn_of_left_out(folder, [entry for entry in inside if entry not in paths])
+        place.paths = paths
+        return name
+    return None
 
 
 def _recognize(place: Place) -> str:
@@ -217,8 +249,6 @@ def _recognize(place: Place) -> str:
             return name
         layouts = "\n".join(f"  {name}:\n{_module(name).LAYOUTS}" for name in READERS)
         remedy = "Check the path, or name a reader."
-        if place.path.is_file() and tarfile.is_tarfile(place.path):
-            remedy = "Unpack the tar archive first."
         if place.is_temporary and place.path.is_dir():
             names = ", ".join(entry.name for entry in entries(place.path)[:_NAMED])
             remedy = f"Name one of its members, such as {names}: {place.given}/NAME."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from temporalpairs.builders.formats import Annotations
-from temporalpairs.builders.formats.coco import Mask, MaskCollector, Natural, Side, json_has, load_json
+from temporalpairs.builders.formats.coco import Mask, MaskCollector, Natural, Runs, Side, json_has, load_json
 from temporalpairs.builders.formats.reading import entries, join_videos, warn_of_left_out
 from temporalpairs.errors import RawDataError
 from temporalpairs.tracks import VideoTracks
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAYOUTS = "    sav_train/sav_000/sav_000001_manual.json …  SA-V masklets, or one such file"
+IN_FOLDERS = True
 LICENSE = "that of the annotations; SA-V: CC BY 4.0"
 CITATION = """\
 @article{ravi2024sam2,
@@ -82,7 +83,9 @@ class MaskletVideo:
             if len(row) > len(ids):
                 found = f"{len(row)} masks of {len(ids)} objects"
                 raise RawDataError(self.path, found, "one entry for each object", place=f"masklet {index}")
-            for track, mask in zip(ids, row, strict=False):
+            for track, mask in zip(ids, row, strict=False):  # objects that a row does not reach are absent
+                if size is None and isinstance(mask, Runs):
+                    size = int(mask.size[0]), int(mask.size[1])
                 masks.add(f"masklet {index}, object {track}", _STEP * index, track, OBJECT, mask, size)
         return VideoTracks(
             self.name, masks.tracks(), (source,), len(content.masklet),
