@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
 
+_MOST_FRAMES = 10**7  # of a video: each costs memory, whether it has a mask or is missing between two numbers
+
 
 def build_natural_sprites(
     out: str | Path,
@@ -176,6 +178,10 @@ def _measure_video(
 
 def _measure(video: VideoTracks, track: MaskTrack, options: MeasureOptions) -> _MeasuredObject:
     length = video.length if track.length is None else track.length
+    if length > _MOST_FRAMES:
+        last = video.first_frame + (length - 1) * video.frame_step
+        found = f"frames from {video.first_frame:,} to {last:,} in steps of {video.frame_step:,}"
+        raise RawDataError(video.path or video.name, found, f"at most {_MOST_FRAMES:,} frames", place=video.name)
     cells, between = np.divmod(track.frames - video.first_frame, video.frame_step)
     outside = np.flatnonzero((between != 0) | (cells < 0) | (cells >= length))
     if outside.size:

@@ -33,6 +33,7 @@ from temporalpairs.builders.formats.reading import (
     first_numbered_png,
     frame_grid,
     join_videos,
+    name_once,
     of_one_size,
     read_label_images,
     warn_of_left_out,
@@ -267,6 +268,7 @@ def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that ev
         RawDataError: there is none at a path, or a file is of another structure; the text names the place.
     """
     names: dict[str, None] = dict.fromkeys(CATEGORIES)
+    known: dict[str, Path] = {}
     groups: list[list[BitmaskVideo | LabelVideo]] = []
     for path in paths:
         if path.is_dir():
@@ -279,6 +281,9 @@ def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that ev
         if labels and all(label.rle is None and not label.poly2d for label in labels):
             raise RawDataError(path, "no label has a mask", "labels with rle or poly2d, not boxes alone")
         names |= dict.fromkeys(map(_category, labels))
+        for frame in frames:
+            if frame.video_name:
+                name_once(known, frame.video_name, path)
         found = dict.fromkeys(_video_name(path, frame) for frame in frames)
         groups.append([LabelVideo(printable(name), path, name, ()) for name in found])
     ids = {name: number for number, name in enumerate(names, 1)}

@@ -24,8 +24,8 @@ from temporalpairs.builders.formats.coco import (
     load_json,
     misfit,
 )
-from temporalpairs.builders.formats.reading import frame_grid, join_videos
-from temporalpairs.errors import OptionError, RawDataError, printable
+from temporalpairs.builders.formats.reading import frame_grid, join_videos, name_once
+from temporalpairs.errors import RawDataError, printable
 from temporalpairs.tracks import SourceFile, VideoTracks
 
 if TYPE_CHECKING:
@@ -138,11 +138,7 @@ def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that ev
         add_categories(path, categories, content.categories)
         videos = [_video(path, source, sequence, categories) for sequence in content.sequences]
         for video in videos:
-            if known.setdefault(video.name, path) != path:  # all_classes.json has those of common_classes.json
-                raise OptionError(
-                    f"{printable(path)}: sequence {video.name} is in {printable(known[video.name])} too. Give each "
-                    "sequence once; it would be on both sides of a split."
-                )
+            name_once(known, video.name, path)  # all_classes.json has those of common_classes.json
         groups.append(videos)
     return Annotations(join_videos(paths, groups), categories, license=LICENSE, citation=CITATION)
 

@@ -247,4 +247,4 @@ def _told(path: Path, place: str = "") -> Iterator[None]:
     try:
         yield
     except _ERRORS as error:
-        raise RawDataError(path, f"cannot be read ({error})", _ARCHIVE, place=place) from error
+        raise RawDataError(path, f"cannot be read ({' '.join(str(error).split())})", _ARCHIVE, place=place) from error

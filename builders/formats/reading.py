@@ -300,6 +300,17 @@ def join_videos(paths: Sequence[Path], groups: Iterable[Sequence[Any]]) -> tuple
     return tuple(video for group in groups for video in group)
 
 
+def name_once(known: dict[str, Path], name: str, path: Path) -> None:
+    """Remember the file of a video whose name is its own wherever it lies.
+
+    Raises:
+        OptionError: another file has the video too.
+    """
+    if known.setdefault(name, path) != path:
+        twice = f"{printable(path)}: video {name!r} is in {printable(known[name])} too"
+        raise OptionError(f"{twice}. Give each video once; it would be on both sides of a split.")
+
+
 def _tails(paths: Sequence[Path]) -> list[str]:
     """Return the shortest tails of the paths that tell them apart."""
     for length in range(1, max(len(path.parts) for path in paths) + 1):

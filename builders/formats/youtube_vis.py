@@ -36,7 +36,7 @@ from temporalpairs.builders.formats.coco import (
     parse_json,
     problem_of,
 )
-from temporalpairs.builders.formats.reading import read_file, read_head
+from temporalpairs.builders.formats.reading import name_once, read_file, read_head
 from temporalpairs.errors import DatasetWarning, MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.runlength_kernels import MAX_PIXELS
@@ -144,17 +144,15 @@ def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that ev
     contents: dict[str, Path] = {}
     names: dict[str, Path] = {}
     categories: dict[int, tuple[str, Path]] = {}
-    once = "Give each video once; it would be on both sides of a split."
     for path, label in zip(paths, _labels(paths), strict=True):
         content, source = _load(path)
         if source.sha256 in contents:
-            raise OptionError(f"{path} has the content of {contents[source.sha256]}. {once}")
+            same = f"{path} has the content of {contents[source.sha256]}"
+            raise OptionError(f"{same}. Give each video once; it would be on both sides of a split.")
         contents[source.sha256] = path
         index: dict[float, int] = {video.id: len(videos) + i for i, video in enumerate(content.videos)}
         for video in _videos(path, source, content, label):
-            if video.name in names:
-                raise OptionError(f"{path}: video {video.name!r} is in {names[video.name]} too. {once}")
-            names[video.name] = path
+            name_once(names, video.name, path)
             videos.append(video)
         objects += [(index[annotation.video_id], int(annotation.id)) for annotation in content.annotations or ()]
         for category in content.categories:
