@@ -129,8 +129,9 @@ def open_annotations(
 
     Args:
         paths: one path of annotations or several of one format, in the order in which their videos enter a store: a
-            file, plain or gzip, a folder, a ZIP archive or one of its members (``"train.zip/train/Annotations"``), or
-            ``"-"`` for standard input. Annotations that are open already are returned as they are.
+            file, plain or gzip, a folder, a ZIP or tar archive or one of its members
+            (``"train.zip/train/Annotations"``), or ``"-"`` for standard input. Annotations that are open already are
+            returned as they are.
         reader: name of the raw format, one of `READERS`; by default it is recognized from what lies at the paths.
         min_score: for predictions, the score below which an object is left out; 0.5 by default.
         on_error: what to do about a video that is known to be faulty before its masks are read: ``"stop"`` here, or
@@ -176,8 +177,8 @@ def open_annotations(
             named.enter_context(place.known_by())
         annotations: Annotations = module.open([path for place in places for path in place.paths], **options)
         if not annotations.videos:
-            found = "there is no video in it"
-            raise RawDataError(places[0].path, found, f"one or more, as in\n{module.LAYOUTS}\n ")
+            expected = f"one or more, as in\n{module.LAYOUTS}\n "
+            raise RawDataError(places[0].path, "there is no video in it", expected)
         faulty = next((video for video in annotations.videos if isinstance(video, FaultyVideo)), None)
         if faulty is not None and on_error == "stop":
             raise faulty.error

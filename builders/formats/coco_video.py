@@ -224,8 +224,8 @@ def _frames(path: Path, images: list[_Image], videos: dict[int, _Video]) -> dict
     for image in images:
         place = f"image {int(image.id)}"
         if grouped and (image.video_id is None or (videos and int(image.video_id) not in videos)):
-            known = image.video_id is not None
-            found = f"there is no video with its video_id {int(image.video_id)}" if known else "it has no video_id"
+            known = image.video_id
+            found = "it has no video_id" if known is None else f"there is no video with its video_id {int(known)}"
             raise RawDataError(path, found, "the id of a video", place=place)
         in_name = _NUMBER.search(image.file_name.rpartition("/")[2].rpartition(".")[0])
         number = int(in_name[1]) if in_name and not stated else image.number

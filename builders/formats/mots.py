@@ -86,10 +86,9 @@ class PngVideo:
         Raises:
             RawDataError: an image is missing, damaged, or no 16-bit instance image; of KITTI-360, or of another size.
         """
-        if self.is_kitti_360:
-            decode, rate = of_one_size(_decode_kitti_360), float(KITTI_RATE)
-        else:
-            decode, rate = _decode, None if child(self.path.parent, LABELS) else kitti_rate(self.path.name)
+        decode = of_one_size(_decode_kitti_360) if self.is_kitti_360 else _decode
+        rate = None if child(self.path.parent, LABELS) else kitti_rate(self.path.name)
+        rate = KITTI_RATE if self.is_kitti_360 else rate
         return read_label_images(self.name, self.path, self.root, decode, _class_of, rate=rate)
 
     @property

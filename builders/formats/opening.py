@@ -195,8 +195,8 @@ def _opened(archive: Path) -> Iterator[list[_Member]]:
     with tarfile.open(archive) as tarred:
         members = [member for member in tarred.getmembers() if not member.isdir()]
         # tarfile takes whatever it cannot read behind the first member for the end.
-        tarred.fileobj.seek(tarred.offset)  # type: ignore[union-attr]
-        if tarred.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # type: ignore[union-attr]
+        tarred.fileobj.seek(tarred.offset)
+        if tarred.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError(f"it is cut short, or damaged behind its member {len(members)}")
         yield [_Member(m.name, m.size, m.isfile(), partial(tarred.extractfile, m)) for m in members]
 

@@ -291,7 +291,8 @@ def _decode_color(path: Path, data: bytes, expected: str) -> UInt[np.ndarray, "h
 
 def _decode_ids(path: Path, data: bytes) -> UInt[np.ndarray, "height width"]:
     red, green, blue = np.moveaxis(_decode_color(path, data, _COLOR_IMAGE), 2, 0)
-    return red + (green << 8) + (blue << 16)
+    ids: UInt[np.ndarray, "height width"] = red + (green << 8) + (blue << 16)
+    return ids
 
 
 def _decode_step(path: Path, data: bytes) -> UInt[np.ndarray, "height width"]:
@@ -346,13 +347,13 @@ def _open_listed(path: Path) -> Annotations:
             videos.setdefault(video, []).append((_safe(path, video if grouped else "", image.file_name), image))
     if not videos:
         raise RawDataError(path, "there is no annotation in it", _JSON_FORM)
-    image = next(iter(videos.values()))[0][0]
+    file = next(iter(videos.values()))[0][0]
     folders = [f for above in (path.parent, *filter(Path.is_dir, entries(path.parent))) for f in entries(above)]
     folders = [folder for folder in folders if folder.name.lower() in _COLOR_FOLDERS]
-    masks = next((folder for folder in folders if (folder / image).is_file()), None)
+    masks = next((folder for folder in folders if (folder / file).is_file()), None)
     if masks is None:
         expected = f"a folder with it beside the JSON: {', '.join(_COLOR_FOLDERS)}"
-        raise RawDataError(path, f"its image {image} is not there", expected)
+        raise RawDataError(path, f"its image {file} is not there", expected)
     names = {int(category.id): one_line(category.name) for category in content.categories}
     things = frozenset(int(category.id) for category in content.categories if category.isthing)
     cityscapes = masks.name.lower() == "panoptic_video"

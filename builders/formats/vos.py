@@ -144,8 +144,8 @@ class VosVideo:
         for folder in filter(_is_object, listed):
             other = folders.setdefault(int(folder.name), folder)
             if other != folder:
-                found = f"object {int(folder.name)} a second time, beside {other.name}"
-                raise RawDataError(folder, found, "one folder of an object")
+                twice = f"object {int(folder.name)} a second time, beside {other.name}"
+                raise RawDataError(folder, twice, "one folder of an object")
         warn_of_left_out(self.path, [entry for entry in listed if entry not in folders.values()])
         files = {track: dict(numbered_pngs(folder)) for track, folder in folders.items()}
         frames, step, length = frame_grid(self.path, set(chain.from_iterable(files.values())))
