@@ -916,6 +916,15 @@ def test_folders_of_masklets_are_read_one_level_down(tmp_path: Path) -> None:
         assert [video.name for video in open_annotations(tmp_path).videos] == ["sav_000007", "sav_001007"]
 
 
+def test_files_that_may_show_the_same_videos_are_given_one_by_one(tmp_path: Path) -> None:
+    folder = per_video(tmp_path / "raw", {name: {"info": {}, **made.cocovid()} for name in TWICE}.get, *TWICE)
+    with pytest.raises(OptionError, match=r"several files of coco-video \(all_classes\.json, common_classes\.json\)"):
+        open_annotations(folder)
+    (folder / "common_classes.json").rename(folder / "common_classes.txt")
+    with pytest.warns(DatasetWarning, match=r"left out 'common_classes\.txt'"):
+        assert open_annotations(folder).reader == "coco-video"
+
+
 def test_a_folder_of_two_formats_or_of_a_video_twice_is_refused(tmp_path: Path) -> None:
     folder = per_video(tmp_path / "raw", PER_VIDEO["sav"])
     write(folder / "c.json", made.bdd())

@@ -47,7 +47,7 @@ OnError = Literal["stop", "skip"]
 
 ON_ERROR: tuple[OnError, ...] = ("stop", "skip")
 
-_NAMED = 5  # members of an archive that an error names
+_NAMED = 5  # members of an archive or files of a folder that an error names
 
 
 class Video(Protocol):
@@ -216,7 +216,7 @@ def _find(place: Place, readers: Iterable[str]) -> str | None:
                 return name
         inside = entries(path) if path.is_dir() else []
         if len(inside) != 1:
-            return _find_files(place, path, inside, [n for n in readers if getattr(_module(n), "IN_FOLDERS", False)])
+            return _find_files(place, path, inside, readers)
         path = inside[0]
 
 
@@ -235,6 +235,11 @@ def _find_files(place: Place, folder: Path, inside: list[Path], readers: list[st
         told = ", ".join(f"{paths[0].name} is {name}" for name, paths in found.items())
         raise OptionError(f"{place.shown(folder)} holds files of different formats ({told}). Give those of one format.")
     for name, paths in found.items():
+        if len(paths) > 1 and not getattr(_module(name), "IN_FOLDERS", False):
+            told = ", ".join(path.name for path in paths[:_NAMED])
+            raise OptionError(
+                f"{place.shown(folder)} holds several files of {name} ({told}). Give those that you want."
+            )
         warn_of_left_out(folder, [entry for entry in inside if entry not in paths])
         place.paths = paths
         return name
