@@ -47,7 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     for command, entry in add_datasets(parser, "build", "build a store of {}"):
         told = "the published files"
         if entry.build_from == "annotations":
-            told = "raw annotations, ZIP archives too, @LIST for a text file of paths, or - for standard input"
+            told = "raw annotations, archives too, @LIST for a text file of paths, or - for standard input"
         command.add_argument(
             f"--{entry.build_from}",
             dest="raw",

@@ -32,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="PATH",
-        help="file, folder or ZIP archive of raw annotations, or - for standard input",
+        help="file, folder, ZIP or tar archive of raw annotations, or - for standard input",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON, all videos included")
     parser.add_argument("--quiet", action="store_true", help="show no progress bar")

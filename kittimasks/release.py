@@ -27,7 +27,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from kittimasks import card
 from kittimasks.origins import find_origins
-from temporalpairs.builders.formats import mots
+from temporalpairs.builders.formats import mots_classes as mots
 from temporalpairs.errors import DatasetWarning, OptionError, ReleasedFileError, WrongStoreError
 from temporalpairs.sequences import SIDE, UNKNOWN, Sequences
 from temporalpairs.store import read_store, write_store, writing

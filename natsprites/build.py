@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from temporalpairs.store.manifest import Origin
     from temporalpairs.tracks import VideoTracks
 
+_MOST_FRAMES = 10**7  # of a video: each costs memory, whether it has a mask or is missing between two numbers
+
 
 def build_natural_sprites(
     out: str | Path,
@@ -130,10 +132,15 @@ def measure_video(
         not_objects: ids of categories that are left out.
 
     Raises:
-        RawDataError: a mask is in a frame that is not one of its video's.
+        RawDataError: a mask is in a frame that is not one of its video's, or the frames are too many.
     """
     tracks = [track for track in video.tracks if track.category not in not_objects]
-    start = np.cumsum([0, *(video.length if track.length is None else track.length for track in tracks)])
+    lengths = [video.length if track.length is None else track.length for track in tracks]
+    if max(lengths, default=0) > _MOST_FRAMES:
+        last = video.first_frame + (max(lengths) - 1) * video.frame_step
+        found = f"frames from {video.first_frame:,} to {last:,} in steps of {video.frame_step:,}"
+        raise RawDataError(video.path or video.name, found, f"at most {_MOST_FRAMES:,} frames", place=video.name)
+    start = np.cumsum([0, *lengths])
     values = np.full((start[-1], len(options.columns), 3), np.nan)
     annotated = np.zeros(start[-1], np.bool_)
     for begin, end, track in zip(start[:-1], start[1:], tracks, strict=True):

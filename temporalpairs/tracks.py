@@ -155,7 +155,7 @@ def group_tracks(
     sorted_offsets = np.empty_like(offsets)
     kernels.gather_runs(counts, offsets, order, sorted_counts, sorted_offsets)
     numbers, sizes = numbers[order], sizes[order]
-    borders = np.flatnonzero(np.diff(numbers[:, 1], prepend=-1, append=-1))
+    borders = np.concatenate(([0], np.flatnonzero(np.diff(numbers[:, 1])) + 1, [len(numbers)]))
     return tuple(
         MaskTrack(
             video=video,

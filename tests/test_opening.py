@@ -9,6 +9,7 @@ import os
 import pickle
 import stat
 import sys
+import tarfile
 import tempfile
 import threading
 import zipfile
@@ -83,10 +84,10 @@ def test_an_archive_gives_what_its_folder_gives(tmp_path: Path, temporary: Path,
 
 
 def test_a_member_is_named_below_its_archive(tmp_path: Path) -> None:
-    archive = zipped(tmp_path / "vis.zip", **{"a/train.json": SAMPLE_FILE, "a/valid.json": SAMPLE_FILE, "a/0.jpg": ""})
+    archive = zipped(tmp_path / "vis.zip", **{"a/train.json": SAMPLE_FILE, "b/notes.md": "", "a/0.jpg": ""})
     with pytest.raises(RawDataError, match=r"vis\.zip: no reader recognizes .*") as caught:
         open_annotations(archive)
-    assert f"Name one of its members, such as a: {archive}/NAME" in str(caught.value)
+    assert f"Name one of its members, such as a, b: {archive}/NAME" in str(caught.value)
     assert len(open_annotations(archive / "a" / "train.json").videos) == 12
     with pytest.raises(RawDataError, match=r"vis\.zip/a/test\.json: the archive has no such member"):
         open_annotations(archive / "a" / "test.json")
@@ -130,7 +131,7 @@ def test_a_member_that_would_escape_is_refused(
     before = sorted(tmp_path.iterdir())
     with pytest.raises(RawDataError, match=rf"a\.zip, member .*{says}") as caught:
         open_annotations(archive)
-    assert "ZIP archive of plain files" in str(caught.value)
+    assert "ZIP or tar archive of plain files" in str(caught.value)
     assert sorted(tmp_path.iterdir()) == before
     del caught
     gc.collect()
@@ -217,3 +218,89 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     writer.join()
     assert opened.reader == "mots"
     assert len(opened.videos[0].read().tracks) == 2
+
+
+def tarred(archive: Path, folder: Path, kind: str = "gz") -> Path:
+    with tarfile.open(archive, f"w:{kind}") as made:
+        made.add(folder, arcname=".")
+    return archive
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sav_000.tar", ""), ("a.tar.gz", "gz"), ("a.tgz", "gz"), ("a.bin", "xz")])
+def test_a_tar_archive_gives_what_its_folder_gives(tmp_path: Path, temporary: Path, name: str, kind: str) -> None:
+    for video in ("0000", "0001"):
+        write_pngs(tmp_path / "raw" / "instances" / video, [LABELS] * 2)
+    (tmp_path / "raw" / "0000.jpg").write_bytes(b"")
+    archive = tarred(tmp_path / name, tmp_path / "raw", kind)
+    for given in (archive, archive / "instances"):
+        opened, plain = open_annotations(given), open_annotations(tmp_path / "raw" / "instances")
+        for video, same in zip(opened.videos, plain.videos, strict=True):
+            assert_same_tracks(video.read().tracks, same.read().tracks)
+            assert str(video.read().path).startswith(str(archive))
+    del opened, video
+    gc.collect()
+    assert not list(temporary.iterdir())
+
+
+UNSAFE_TAR: dict[str, tuple[str, bytes, str]] = {
+    "above": ("../0000.txt", tarfile.REGTYPE, "would lie outside"),
+    "from the root": ("/tmp/0000.txt", tarfile.REGTYPE, "would lie outside"),
+    "a link": ("0000.txt", tarfile.SYMTYPE, "a link"),
+    "a hard link": ("0000.txt", tarfile.LNKTYPE, "a link"),
+    "a device": ("0000.txt", tarfile.CHRTYPE, "a link or another special file"),
+    "a name twice": ("0001.txt", tarfile.REGTYPE, "a second member"),
+}
+
+
+@pytest.mark.parametrize(("name", "kind", "says"), UNSAFE_TAR.values(), ids=UNSAFE_TAR)
+def test_a_member_of_a_tar_that_would_escape_is_refused(
+    tmp_path: Path, temporary: Path, name: str, kind: bytes, says: str
+) -> None:
+    archive = tmp_path / "a.tar"
+    with tarfile.open(archive, "w") as made:
+        made.addfile(tarfile.TarInfo("0001.txt"))
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, "/etc/passwd"
+        made.addfile(member)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(RawDataError, match=rf"a\.tar, member .*{says}") as caught:
+        open_annotations(archive)
+    assert sorted(tmp_path.iterdir()) == before
+    del caught
+    gc.collect()
+    assert not list(temporary.iterdir())
+
+
+def halve(data: bytearray) -> bytes:
+    return bytes(data[: len(data) // 2])
+
+
+def flip_second_header(data: bytearray) -> bytes:
+    data[data.index(b"0001.txt") + 2] ^= 8
+    return bytes(data)
+
+
+def end_before_second(data: bytearray) -> bytes:
+    return bytes(data[: data.index(b"./0001.txt")])
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [
+        ("", halve),
+        ("gz", halve),
+        ("xz", halve),
+        ("", flip_second_header),
+        ("", end_before_second),
+        ("", lambda data: b""),
+    ],
+    ids=["half", "half of gz", "half of xz", "a header", "no end", "empty"],
+)
+def test_a_damaged_tar_archive_is_refused(tmp_path: Path, kind: str, damage: Callable[[bytearray], bytes]) -> None:
+    for name in ("0000", "0001"):
+        write_text(tmp_path / "raw" / f"{name}.txt", [LABELS] * 9)
+    (tmp_path / "raw" / "noise.md").write_bytes(np.random.default_rng(0).bytes(4000))
+    archive = tarred(tmp_path / f"a.tar.{kind}".removesuffix("."), tmp_path / "raw", kind)
+    archive.write_bytes(damage(bytearray(archive.read_bytes())))
+    with pytest.raises(RawDataError, match=r"a\.tar.*cannot be read \(.*\n  Expected a whole ZIP or tar archive"):
+        open_annotations(archive)

@@ -247,7 +247,7 @@ WRONG: dict[str, tuple[Callable[[Path], Path], Callable[[Path], None], str, str]
     ),
     "no images beside the JSON": (cityscapes, no_images, "frankfurt.* is not there", "panomasksrgb, panoptic_video"),
     "a missing image": (cityscapes, one_is_missing, r"001746_gtFine_color\.png: cannot be read", "a readable file"),
-    "a JSON cut short": (cityscapes, broken_json, r"city_vps\.json: cannot be read", "COCO's panoptic format"),
+    "a JSON cut short": (cityscapes, broken_json, r"vps\.json, line 1, column \d+: cannot be read", "COCO's panoptic"),
     "a JSON without annotations": (cityscapes, edited(annotations=[]), "no annotation in it", "segments_info"),
     "a JSON of something else": (cityscapes, edited(annotations=[{"id": 1}]), "has no file_name", "segments_info"),
     "an image elsewhere": (
@@ -264,7 +264,7 @@ WRONG: dict[str, tuple[Callable[[Path], Path], Callable[[Path], None], str, str]
     ),
     "names that are none": (
         vipseg, lambda raw: (raw / "panoVIPSeg_categories.json").write_text("{}") and None,
-        r"categories\.json: cannot be read", 'a JSON list [{"id"',
+        r"categories\.json: expected 'array', got 'object', here \{\}", 'a JSON list [{"id"',
     ),
     "no videos": (
         step, lambda raw: [f.unlink() for f in raw.rglob("*.png")] and None, "no panoptic video", "panomasks",

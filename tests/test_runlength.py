@@ -231,7 +231,7 @@ from kittimasks import CutOptions, cut_video
 from raw import lines_of, random_video
 from temporalpairs import runlength_kernels as kernels
 from temporalpairs.errors import MaskFormatError, RawDataError
-from temporalpairs.builders.formats.mots import TextVideo
+from temporalpairs.builders.formats.mots_text import TextVideo
 from temporalpairs.runlength import RunLengths, decode_strings, encode_labels
 from pathlib import Path
 from test_runlength import random_strings

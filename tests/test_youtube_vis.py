@@ -516,7 +516,7 @@ def test_numbers_that_json_has_not_are_passed_over_where_nothing_reads_them(tmp_
 def test_numbers_that_json_has_not_are_refused_where_they_are_read(tmp_path, odd, where):
     value = content()
     put(value, where, odd)
-    with pytest.raises(RawDataError, match=r"got .array"):
+    with pytest.raises(RawDataError, match=r"got (NaN or Infinity|.array)"):
         read_all(write(tmp_path, value))
 
 

@@ -4,7 +4,8 @@ A raw format is one file of this folder and one line of `READERS`. Its module ha
 
 - ``looks_like(path) -> bool``: whether what lies at a path is in this format, from names and first bytes alone;
 - ``open(paths) -> Annotations``: the videos there, none of whose masks is read yet;
-- ``LAYOUTS``: what the format looks like on disk, a line a layout, for the text of errors.
+- ``LAYOUTS``: what the format looks like on disk, a line a layout, for the text of errors;
+- ``IN_FOLDERS = True`` where a folder may hold several files of it, which are opened in the order of their names.
 
 Both recipes, the command line, provenance and error texts follow from the registry. docs/extending.md writes one.
 """
@@ -12,7 +13,6 @@ Both recipes, the command line, provenance and error texts follow from the regis
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -47,7 +47,7 @@ OnError = Literal["stop", "skip"]
 
 ON_ERROR: tuple[OnError, ...] = ("stop", "skip")
 
-_NAMED = 5  # members of an archive that an error names
+_NAMED = 5  # members of an archive or files of a folder that an error names
 
 
 class Video(Protocol):
@@ -74,6 +74,11 @@ class FaultyVideo:
 
     name: str
     error: RawDataError
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.error.path
 
     def read(self) -> VideoTracks:
         """Raise the error.
@@ -128,9 +133,9 @@ def open_annotations(
 
     Args:
         paths: one path of annotations or several of one format, in the order in which their videos enter a store: a
-            file, plain or gzip, a folder, a ZIP archive or one of its members (``"train.zip/train/Annotations"``),
-            ``"@list.txt"`` for a text file with a path a line (relative ones to its folder), or ``"-"`` for standard
-            input. Annotations that are open already are returned as they are.
+            file, plain or gzip, a folder, a ZIP or tar archive or one of its members
+            (``"train.zip/train/Annotations"``), ``"@list.txt"`` for a text file with a path a line (relative ones to
+            its folder), or ``"-"`` for standard input. Annotations that are open already are returned as they are.
         reader: name of the raw format, one of `READERS`; by default it is recognized from what lies at the paths.
         min_score: for predictions, the score below which an object is left out; 0.5 by default.
         on_error: what to do about a video that is known to be faulty before its masks are read: ``"stop"`` here, or
@@ -174,7 +179,10 @@ def open_annotations(
     with ExitStack() as named:
         for place in places:
             named.enter_context(place.known_by())
-        annotations: Annotations = module.open([place.path for place in places], **options)
+        annotations: Annotations = module.open([path for place in places for path in place.paths], **options)
+        if not annotations.videos:
+            expected = f"one or more, as in\n{module.LAYOUTS}\n "
+            raise RawDataError(places[0].path, "there is no video in it", expected)
         faulty = next((video for video in annotations.videos if isinstance(video, FaultyVideo)), None)
         if faulty is not None and on_error == "stop":
             raise faulty.error
@@ -221,19 +229,48 @@ def _module(reader: object) -> ModuleType:
 
 
 def _find(place: Place, readers: Iterable[str]) -> str | None:
-    """Find what a reader recognizes, at a place or in the only entry of its folder, and return the reader's name."""
+    """Find what a reader recognizes, and return the reader's name.
+
+    That is at the place, or in the only entry of its folder, or in several files of its folder.
+    """
     from temporalpairs.builders.formats.reading import entries  # NumPy, which --help does without
 
-    path = place.path
+    readers, path = list(readers), place.path
     while True:
         for name in readers:
             if _module(name).looks_like(path):
-                place.path = path
+                place.paths = [path]
                 return name
         inside = entries(path) if path.is_dir() else []
         if len(inside) != 1:
-            return None
+            return _find_files(place, path, inside, readers)
         path = inside[0]
+
+
+def _find_files(place: Place, folder: Path, inside: list[Path], readers: list[str]) -> str | None:
+    """Find the files of one format in a folder; others are named in a warning."""
+    from temporalpairs.builders.formats.reading import warn_of_left_out
+
+    files = [entry for entry in inside if entry.name.lower().endswith((".json", ".json.gz")) and entry.is_file()]
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        likely = [*found, *(name for name in readers if name not in found)]  # the format of the files before
+        name = next((name for name in likely if _module(name).looks_like(file)), None)
+        if name is not None:
+            found.setdefault(name, []).append(file)
+    if len(found) > 1:
+        told = ", ".join(f"{paths[0].name} is {name}" for name, paths in found.items())
+        raise OptionError(f"{place.shown(folder)} holds files of different formats ({told}). Give those of one format.")
+    for name, paths in found.items():
+        if len(paths) > 1 and not getattr(_module(name), "IN_FOLDERS", False):
+            told = ", ".join(path.name for path in paths[:_NAMED])
+            raise OptionError(
+                f"{place.shown(folder)} holds several files of {name} ({told}). Give those that you want."
+            )
+        warn_of_left_out(folder, [entry for entry in inside if entry not in paths])
+        place.paths = paths
+        return name
+    return None
 
 
 def _recognize(place: Place) -> str:
@@ -245,8 +282,6 @@ def _recognize(place: Place) -> str:
             return name
         layouts = "\n".join(f"  {name}:\n{_module(name).LAYOUTS}" for name in READERS)
         remedy = "Check the path, or name a reader."
-        if place.path.is_file() and tarfile.is_tarfile(place.path):
-            remedy = "Unpack the tar archive first."
         if place.is_temporary and place.path.is_dir():
             names = ", ".join(entry.name for entry in entries(place.path)[:_NAMED])
             remedy = f"Name one of its members, such as {names}: {place.given}/NAME."

@@ -5,14 +5,15 @@ Format: https://github.com/Ali2500/BURST-benchmark/blob/main/ANNOTATION_FORMAT.m
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from temporalpairs.builders.formats import Annotations
+from temporalpairs.builders.formats import Annotations, FaultyVideo
 from temporalpairs.builders.formats.coco import (
+    TRACK,
     Category,
     Int,
     MaskCollector,
@@ -23,7 +24,7 @@ from temporalpairs.builders.formats.coco import (
     load_json,
     misfit,
 )
-from temporalpairs.builders.formats.reading import frame_grid, join_videos
+from temporalpairs.builders.formats.reading import frame_grid, join_videos, name_once
 from temporalpairs.errors import RawDataError, printable
 from temporalpairs.tracks import SourceFile, VideoTracks
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAYOUTS = "    all_classes.json   BURST"
+IN_FOLDERS = True
 LICENSE = "that of the annotations; BURST: MIT"
 CITATION = """\
 @inproceedings{athar2023burst,
@@ -96,7 +98,7 @@ class BurstVideo:
         size = int(self.content.height), int(self.content.width)
         categories = {int(track): int(number) for track, number in self.content.track_category_ids.items()}
         masks = MaskCollector(self.path, self.name)
-        kept, step, length = frame_grid(self.path, self.frames)
+        kept, step, length = frame_grid(f"{printable(self.path)}, {self.name}", self.frames)
         on_grid = set(kept)
         for frame, entry in zip(self.frames, self.content.segmentations, strict=True):
             if frame not in on_grid:
@@ -105,9 +107,9 @@ class BurstVideo:
             try:
                 segments = msgspec.json.decode(entry, type=dict[str, _Segment])
             except msgspec.ValidationError as error:
-                raise misfit(self.path, error, _SCHEMA, place) from error
+                raise misfit(self.path, error, _SCHEMA, bytes(entry), place) from error
             for word, segment in segments.items():
-                if not word.isdecimal() or int(word) not in categories:
+                if not TRACK.fullmatch(word) or int(word) not in categories:
                     found = f"track {word[:40]!r} is not in track_category_ids"
                     raise RawDataError(self.path, found, "the id of a track that has a category", place=place)
                 track = int(word)
@@ -130,29 +132,42 @@ def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that ev
     """
     groups = []
     categories: dict[int, str] = {}
+    known: dict[str, Path] = {}
     for path in paths:
         content, source = load_json(path, path.parent, _Content, _SCHEMA)
         add_categories(path, categories, content.categories)
-        groups.append([_video(path, source, sequence, categories) for sequence in content.sequences])
+        videos = [_video(path, source, sequence, categories) for sequence in content.sequences]
+        for video in videos:
+            name_once(known, video.name, path)  # all_classes.json has those of common_classes.json
+        groups.append(videos)
     return Annotations(join_videos(paths, groups), categories, license=LICENSE, citation=CITATION)
 
 
-def _video(path: Path, source: SourceFile, content: _Sequence, categories: dict[int, str]) -> BurstVideo:
+def _video(path: Path, source: SourceFile, content: _Sequence, categories: dict[int, str]) -> BurstVideo | FaultyVideo:
     name = printable("/".join(part for part in (content.dataset, content.seq_name) if part))
-    place = f"sequence {name}"
+    try:
+        return BurstVideo(name, path, source, content, _frames(path, f"sequence {name}", content, categories))
+    except RawDataError as error:
+        return FaultyVideo(name, error)
+
+
+def _frames(path: Path, place: str, content: _Sequence, categories: dict[int, str]) -> tuple[int, ...]:
+    """Return the number of each annotated frame of a sequence, of which everything but the masks is checked."""
     annotated = content.annotated_image_paths
     if len(content.segmentations) != len(annotated) or not annotated:
         found = f"{len(content.segmentations)} segmentations of {len(annotated)} annotated images"
         raise RawDataError(path, found, "segmentations of each annotated image", place=place)
     for word, category in content.track_category_ids.items():
-        if not word.isdecimal() or int(category) not in categories:
+        if not TRACK.fullmatch(word) or int(category) not in categories:
             found = f"track_category_ids has track {word[:40]!r} of category {int(category)}"
             raise RawDataError(path, found, "ids of tracks and of listed categories", place=place)
-    where = {image: number for number, image in enumerate(content.all_image_paths or annotated)}
+    images = content.all_image_paths or annotated
+    where = {image: number for number, image in enumerate(images)}
+    for kind, listed in (("all_image_paths", images), ("annotated_image_paths", annotated)):
+        if len(set(listed)) < len(listed):
+            ((image, _),) = Counter(listed).most_common(1)
+            raise RawDataError(path, f"{image!r} is in {kind} twice", "an entry for each image", place=place)
     unknown = next((image for image in annotated if image not in where), None)
     if unknown is not None:
         raise RawDataError(path, f"{unknown!r} is not in all_image_paths", "one of all images", place=place)
-    frames = tuple(where[image] for image in annotated)
-    if any(after <= before for before, after in pairwise(frames)):
-        raise RawDataError(path, "its annotated images are out of order", "ascending frames", place=place)
-    return BurstVideo(name, path, source, content, frames)
+    return tuple(where[image] for image in annotated)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, TypeVar
+import unicodedata
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from jaxtyping import UInt32
 from msgspec import Meta
 
 from temporalpairs.builders.formats.reading import map_file, read_file, read_head, warn
-from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
+from temporalpairs.errors import MaskFormatError, OptionError, RawDataError, printable
 from temporalpairs.runlength import RunLengths
 from temporalpairs.runlength_kernels import MAX_PIXELS
 from temporalpairs.tracks import MaskTrack, group_tracks
@@ -27,13 +28,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 POINTS = 3  # a polygon has at least
+TRACK = re.compile(r"0|[1-9][0-9]{0,17}")  # an id that is the key of an object: one spelling of each number
 MASK = (
     'which is {"size": [height, width], "counts": a list of run lengths or a COCO compressed string}, '
     "or polygons [[x, y, x, y, …], …] in pixels"
 )
 
 _STRING_OR_NAN = re.compile(rb'"[^"\\]*(?:\\[\s\S][^"\\]*)*"|-?(?:NaN|Infinity)')
-_PLACE = re.compile(r" - at `\$\.?([^`]*)`$")  # what msgspec's errors end with
+_PLACE = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")  # what msgspec's errors end with
+_STEPS = re.compile(r"([^.\[\]]+)|\[([^\]]+)\]")  # of a place: a key, or an index
+_SHOWN = 60  # bytes of a value in an error
+_NAN = re.compile(r"\[ +\]")  # what `_without_nan` leaves
 
 # JSON does not tell 12 from 12.0, and not every writer does; floats are exact up to 2⁵³.
 Int = Annotated[int, Meta(ge=1 - 2**63, le=2**63 - 1)] | Annotated[float, Meta(ge=-(2**53), le=2**53, multiple_of=1)]
@@ -66,14 +71,24 @@ def add_categories(path: Path, known: dict[int, str], listed: Sequence[Category]
 
     Raises:
         OptionError: a category has another name there.
+        RawDataError: the file itself has two names of a category.
     """
+    names: dict[int, str] = {}
     for category in listed:
-        name = known.setdefault(int(category.id), category.name)
-        if name != category.name:
+        number, name = int(category.id), one_line(category.name)
+        if names.setdefault(number, name) != name:
+            found = f"it is {name!r}, and {names[number]!r} before"
+            raise RawDataError(path, found, "one name of a category", place=f"category {number}")
+        if known.setdefault(number, name) != name:
             raise OptionError(
-                f"{path}: category {int(category.id)} is {category.name!r}, but {name!r} before. Build one store for "
-                "each edition of the annotations."
+                f"{printable(path)}: category {number} is {name!r}, but {known[number]!r} in another file. Build one "
+                "store for each edition of the annotations."
             )
+
+
+def one_line(name: str) -> str:
+    """Escape control characters, which would command a terminal or break a table."""
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in name)
 
 
 def as_utf8(data: bytes | mmap.mmap) -> bytes | mmap.mmap:
@@ -103,10 +118,7 @@ def parse_json(path: Path, data: bytes | mmap.mmap, kind: type[T], schema: str, 
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            data = bytes(data)
-            # An empty list of the same length takes their place; it is refused wherever a number is read.
-            mended = _STRING_OR_NAN.sub(lambda m: m[0] if m[0][:1] == b'"' else b"[]".ljust(len(m[0])), data)
-            return msgspec.json.decode(mended, type=kind)
+            return msgspec.json.decode(_without_nan(bytes(data)), type=kind)
     except msgspec.ValidationError:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -138,16 +150,42 @@ def load_json(path: Path, root: Path, kind: type[T], schema: str) -> tuple[T, So
     try:
         return parse_json(path, data, kind, schema), source
     except msgspec.ValidationError as error:
-        raise misfit(path, error, schema) from error
+        raise misfit(path, error, schema, data) from error
 
 
-def misfit(path: Path, error: msgspec.ValidationError, schema: str, place: str = "") -> RawDataError:
-    """Make an error of JSON of another structure than expected."""
-    text = str(error).replace("`", "'") if _PLACE.search(str(error)) is None else _PLACE.sub("", str(error))
+def misfit(path: Path, error: msgspec.ValidationError, schema: str, data: bytes, place: str = "") -> RawDataError:
+    """Make an error of JSON of another structure than expected; ``data`` is the JSON."""
     found = _PLACE.search(str(error))
     where = ", ".join(part for part in (place, found[1] if found else "") if part)
-    problem = text.replace("`", "'")
-    return RawDataError(path, problem[:1].lower() + problem[1:], schema, place=where)
+    return RawDataError(path, problem_of(error, data), schema, place=where)
+
+
+def problem_of(error: msgspec.ValidationError, data: bytes) -> str:
+    """Say what is wrong with JSON of another structure than expected, and what is there instead."""
+    found = _PLACE.search(str(error))
+    problem = _PLACE.sub("", str(error)).replace("`", "'")
+    problem = problem[:1].lower() + problem[1:]
+    try:
+        value = msgspec.Raw(_without_nan(bytes(as_utf8(data))))
+        for key, index in _STEPS.findall(found[1] if found else ""):
+            inner: Any = list[msgspec.Raw] if index else dict[str, msgspec.Raw]
+            value = msgspec.json.decode(value, type=inner)[int(index) if index else key]
+    except (
+        msgspec.MsgspecError,
+        ValueError,
+        LookupError,
+        RecursionError,
+    ):  # the place is a key
+        return problem
+    text = bytes(memoryview(value)[:_SHOWN]).decode(errors="replace")
+    if _NAN.fullmatch(text):
+        return problem.replace("got 'array'", "got NaN or Infinity")
+    return f"{problem}, here {' '.join(text.split())}{'…' * (len(memoryview(value)) > _SHOWN)}"
+
+
+def _without_nan(data: bytes) -> bytes:
+    """Put an empty list of the same length in the place of NaN and Infinity; it is refused where a number is read."""
+    return _STRING_OR_NAN.sub(lambda m: m[0] if m[0][:1] == b'"' else b"[%s]" % (b" " * (len(m[0]) - 2)), data)
 
 
 def json_has(path: Path, start: str, *keys: str) -> bool:

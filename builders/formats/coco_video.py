@@ -21,6 +21,7 @@ from temporalpairs.builders.formats.coco import (
     Int,
     Mask,
     MaskCollector,
+    Natural,
     Side,
     add_categories,
     json_has,
@@ -60,20 +61,25 @@ class _Image(msgspec.Struct):
     height: Side | None = None
     width: Side | None = None
 
+    @property
+    def number(self) -> float | None:
+        """Number of the frame, where it is stated."""
+        return self.frame_index if self.frame_id is None else self.frame_id
+
 
 class _Attributes(msgspec.Struct):
-    track_id: Int | None = None
+    track_id: Natural | None = None
 
 
 class _Annotation(msgspec.Struct):
     image_id: Int
     id: Int | None = None
     category_id: Int | None = None
-    instance_id: Int | None = None
-    track_id: Int | None = None
+    instance_id: Natural | None = None
+    track_id: Natural | None = None
     attributes: _Attributes | None = None
     segmentation: Mask = None
-    iscrowd: Int | None = None
+    iscrowd: bool | Int | None = None
 
     @property
     def track(self) -> int | None:
@@ -84,7 +90,7 @@ class _Annotation(msgspec.Struct):
 
 
 class _Track(msgspec.Struct):
-    id: Int
+    id: Natural
     category_id: Int
 
 
@@ -121,7 +127,7 @@ class FrameAnnotations:
             RawDataError: a mask is malformed or contradicts another; the text names the annotation.
         """
         collector = MaskCollector(self.path, self.name)
-        kept, step, length = frame_grid(self.path, self.frames)
+        kept, step, length = frame_grid(f"{printable(self.path)}, {self.name}", self.frames)
         on_grid = set(kept)
         for mask in self.masks:
             if mask[1] in on_grid:
@@ -137,7 +143,7 @@ def looks_like(path: Path) -> bool:
 def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that every reader has
     """Read frames, tracks and categories of one annotation file or several; masks stay text.
 
-    Annotations that are crowds are left out, with a `DatasetWarning`.
+    Annotations that are crowds or boxes alone are left out, with a `DatasetWarning`.
 
     Raises:
         OptionError: a video was found twice, or two files name a category differently.
@@ -158,7 +164,7 @@ def _videos(path: Path, source: SourceFile, content: _Content, categories: dict[
     tracks = _by_id(path, "track", content.tracks)
     frames = _frames(path, content.images, videos)
     masks: dict[int | None, list[Any]] = defaultdict(list)
-    crowds = 0
+    crowds = boxes = 0
     for index, annotation in enumerate(content.annotations):
         place = f"annotation {index if annotation.id is None else int(annotation.id)}"
         image = images.get(int(annotation.image_id))
@@ -167,6 +173,9 @@ def _videos(path: Path, source: SourceFile, content: _Content, categories: dict[
             raise RawDataError(path, found, "the id of an image", place=place)
         if annotation.iscrowd:
             crowds += 1
+            continue
+        if not annotation.segmentation:
+            boxes += 1
             continue
         track = annotation.track
         if track is None:
@@ -183,11 +192,12 @@ def _videos(path: Path, source: SourceFile, content: _Content, categories: dict[
         size = (int(height), int(width)) if height and width else None
         key = None if image.video_id is None else int(image.video_id)
         masks[key].append((place, frames[int(image.id)], track, int(category), annotation.segmentation, size))
-    if crowds:
-        text = f"{printable(path)}: {crowds} annotations of crowds (iscrowd), which are no objects, were left out."
-        warnings.warn(text, DatasetWarning, stacklevel=2)
-    if not any(mask for found in masks.values() for *_, mask, _ in found):
+    if boxes and not masks:
         raise RawDataError(path, "no annotation has a segmentation", "masks, not boxes alone")
+    for number, kind in ((crowds, "of crowds (iscrowd), which are no objects,"), (boxes, "without a segmentation")):
+        if number:
+            text = f"{printable(path)}: {number} annotations {kind} were left out."
+            warnings.warn(text, DatasetWarning, stacklevel=2)
     by_video: dict[int | None, list[int]] = defaultdict(list)
     for image in content.images:
         by_video[None if image.video_id is None else int(image.video_id)].append(frames[int(image.id)])
@@ -209,19 +219,19 @@ def _frames(path: Path, images: list[_Image], videos: dict[int, _Video]) -> dict
     """Return the number of each image's frame by the image's id."""
     numbers: dict[int, int] = {}
     seen: dict[tuple[int | None, int], int] = {}
+    stated = any(image.number is not None for image in images)
+    grouped = any(image.video_id is not None for image in images)
     for image in images:
         place = f"image {int(image.id)}"
-        if image.video_id is not None and videos and int(image.video_id) not in videos:
-            found = f"there is no video with its video_id {int(image.video_id)}"
+        if grouped and (image.video_id is None or (videos and int(image.video_id) not in videos)):
+            known = image.video_id
+            found = "it has no video_id" if known is None else f"there is no video with its video_id {int(known)}"
             raise RawDataError(path, found, "the id of a video", place=place)
-        number = image.frame_id if image.frame_id is not None else image.frame_index
         in_name = _NUMBER.search(image.file_name.rpartition("/")[2].rpartition(".")[0])
-        if number is None and in_name is not None:
-            number = int(in_name[1])
+        number = int(in_name[1]) if in_name and not stated else image.number
         if number is None or number < 0:
-            found = (
-                f"its frame_id is {number}" if number is not None else "it has no frame_id, and no number in its name"
-            )
+            missing = "it has no frame_id" + (", unlike others" if stated else ", and no number in its name")
+            found = missing if number is None else f"its frame_id is {number}"
             raise RawDataError(path, found, "the number of its frame, from 0 up", place=place)
         numbers[int(image.id)] = int(number)
         key = None if image.video_id is None else int(image.video_id), int(number)

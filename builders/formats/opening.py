@@ -1,21 +1,24 @@
 """Where annotations lie: what is neither a file nor a folder of its own is put into a temporary folder first.
 
-That is a ZIP archive as it was downloaded, a member of one, a pipe, and standard input. Readers see plain files and
-folders only; gzip they do not see either, as `reading.read_file` takes it off.
+That is a ZIP or tar archive as it was downloaded, a member of one, a pipe, and standard input. Readers see plain files
+and folders only; gzip they do not see either, as `reading.read_file` takes it off.
 """
 
 from __future__ import annotations
 
 import lzma
+import re
 import shutil
 import stat
 import sys
+import tarfile
 import tempfile
 import weakref
 import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -23,8 +26,8 @@ from temporalpairs.errors import OptionError, RawDataError
 from temporalpairs.files import exists
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import BinaryIO
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import IO, BinaryIO
 
     from temporalpairs.builders.formats import Video
     from temporalpairs.tracks import VideoTracks
@@ -33,9 +36,11 @@ STANDARD_INPUT = Path("-")
 
 _NOT_ANNOTATIONS = (".jpg", ".jpeg", ".mp4", ".webm", ".avi")  # what archives hold beside masks, and no reader reads
 _ZIP_START = b"PK"
-_ARCHIVE = "a whole ZIP archive of plain files and folders"
-_ZIP_ERRORS = (
-    zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, zlib.error, lzma.LZMAError, OSError,
+_TAR_NAME = re.compile(r"\.(tar(\.(gz|bz2|xz))?|tgz)$", re.IGNORECASE)
+_ARCHIVE = "a whole ZIP or tar archive of plain files and folders"
+_ERRORS = (
+    zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError, ValueError, EOFError, zlib.error,
+    lzma.LZMAError, OSError,
 )  # fmt: skip
 
 
@@ -47,7 +52,8 @@ class Place:
     Attributes:
         given: the path that the user gave.
         root: what it stands for: the same path, or a file or folder in a temporary folder.
-        path: the annotations, at ``root`` or below it.
+        path: what lies there.
+        paths: the annotations, at ``path`` or below it.
     """
 
     def __init__(self, given: Path) -> None:
@@ -71,11 +77,12 @@ class Place:
         if archive is not None:
             inside = () if archive == self.path else given.relative_to(archive).parts
             self.given = self.given if archive == self.path else archive
-            self.root = self._folder() / archive.stem
+            self.root = self._folder() / _TAR_NAME.sub("", archive.stem)
             _unpack(archive, self.given, self.root)
             self.path = self.root.joinpath(*inside)
             if not self.path.exists():
                 raise RawDataError(given, "the archive has no such member", "one of its files or folders")
+        self.paths = [self.path]
 
     @property
     def is_temporary(self) -> bool:
@@ -93,6 +100,10 @@ class Place:
             yield
         except RawDataError as error:
             raise error.at(self.shown(error.path)) from error
+        except OptionError as error:
+            if not self.is_temporary:
+                raise
+            raise OptionError(str(error).replace(str(self.root), str(self.given))) from error
 
     def _folder(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="temporal-pairs-"))
@@ -149,10 +160,45 @@ def _is_archive(path: Path) -> bool:
     if not path.is_file():  # a pipe could be read once only
         return False
     try:
-        with path.open("rb") as file:
-            return file.read(2) == _ZIP_START and zipfile.is_zipfile(file)
-    except OSError:  # reading it says why
+        return _TAR_NAME.search(path.name) is not None or _is_zip(path) or tarfile.is_tarfile(path)
+    except _ERRORS:  # reading it says why
         return False
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_ZIP_START)) == _ZIP_START and zipfile.is_zipfile(file)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A file of an archive: its name there, its bytes, and whether it is no link or another special file."""
+
+    name: str
+    size: int
+    is_plain: bool
+    open: Callable[[], IO[bytes] | None]
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[list[_Member]]:
+    """Open an archive and list its members that are no folders."""
+    if _is_zip(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            infos = [info for info in zipped.infolist() if not info.is_dir()]
+            kinds = [stat.S_IFMT(info.external_attr >> 16) for info in infos]
+            yield [
+                _Member(info.filename, info.file_size, kind in (0, stat.S_IFREG), partial(zipped.open, info))
+                for info, kind in zip(infos, kinds, strict=True)
+            ]
+        return
+    with tarfile.open(archive) as tarred:
+        members = [member for member in tarred.getmembers() if not member.isdir()]
+        # tarfile takes whatever it cannot read behind the first member for the end.
+        tarred.fileobj.seek(tarred.offset)
+        if tarred.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"it is cut short, or damaged behind its member {len(members)}")
+        yield [_Member(m.name, m.size, m.isfile(), partial(tarred.extractfile, m)) for m in members]
 
 
 def _unpack(archive: Path, shown: Path, root: Path) -> None:
@@ -167,32 +213,31 @@ def _unpack(archive: Path, shown: Path, root: Path) -> None:
         RawDataError: the archive is damaged or encrypted, has links, members that lie outside or two of one name, or
             needs more room than there is.
     """
-    with _told(shown), zipfile.ZipFile(archive) as opened:
-        members = {}
-        for member in opened.infolist():
-            path = PurePosixPath(member.filename.replace("\\", "/"))
-            if member.is_dir() or path.suffix.lower() in _NOT_ANNOTATIONS or "__MACOSX" in path.parts:
+    with _told(shown), _opened(archive) as found:
+        members: dict[PurePosixPath, _Member] = {}
+        for member in found:
+            path = PurePosixPath(member.name.replace("\\", "/"))
+            if path.suffix.lower() in _NOT_ANNOTATIONS or "__MACOSX" in path.parts:
                 continue
-            place = f"member {member.filename!r}"
-            kind = stat.S_IFMT(member.external_attr >> 16)
-            if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            place = f"member {member.name!r}"
+            if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
                 raise RawDataError(shown, "a member that would lie outside of the archive", _ARCHIVE, place=place)
-            if kind not in (0, stat.S_IFREG):
+            if not member.is_plain:
                 raise RawDataError(shown, "a link or another special file", _ARCHIVE, place=place)
             if path in members:
                 raise RawDataError(shown, "a second member of this name", _ARCHIVE, place=place)
             members[path] = member
         root.mkdir()
-        size, free = sum(member.file_size for member in members.values()), shutil.disk_usage(root).free
+        size, free = sum(member.size for member in members.values()), shutil.disk_usage(root).free
         if size > free:
-            found = f"its {size:,} bytes have no room in {root.parent.parent}, where {free:,} bytes are free"
+            found_size = f"its {size:,} bytes have no room in {root.parent.parent}, where {free:,} bytes are free"
             remedy = "Unpack it elsewhere and give the folder, or set TMPDIR to a folder with room."
-            raise RawDataError(shown, found, "an archive that fits", remedy=remedy)
+            raise RawDataError(shown, found_size, "an archive that fits", remedy=remedy)
         for path, member in members.items():
             target = root / path
-            with _told(shown, f"member {member.filename!r}"):
+            with _told(shown, f"member {member.name!r}"):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with opened.open(member) as source, target.open("xb") as copy:
+                with member.open() as source, target.open("xb") as copy:  # type: ignore[union-attr]
                     shutil.copyfileobj(source, copy)
 
 
@@ -201,5 +246,5 @@ def _told(path: Path, place: str = "") -> Iterator[None]:
     """Turn what reading a pipe or an archive raises into an error that names it."""
     try:
         yield
-    except _ZIP_ERRORS as error:
-        raise RawDataError(path, f"cannot be read ({error})", _ARCHIVE, place=place) from error
+    except _ERRORS as error:
+        raise RawDataError(path, f"cannot be read ({' '.join(str(error).split())})", _ARCHIVE, place=place) from error

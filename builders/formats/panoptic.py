@@ -13,12 +13,13 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from temporalpairs.builders.formats import Annotations
+from temporalpairs.builders.formats.coco import Int, load_json, one_line
 from temporalpairs.builders.formats.reading import (
     child,
     decode_png,
@@ -26,6 +27,7 @@ from temporalpairs.builders.formats.reading import (
     first_numbered_png,
     frame_grid,
     join_videos,
+    of_one_size,
     read_file,
     read_head,
     read_label_images,
@@ -101,15 +103,15 @@ _JSON_FORM = """a JSON object in COCO's panoptic format:
 
 
 class _Category(msgspec.Struct):
-    id: int
+    id: Int
     name: str
-    isthing: int = 0
+    isthing: bool | Int = 0
 
 
 class _Segment(msgspec.Struct):
-    id: int
-    category_id: int
-    iscrowd: int = 0
+    id: Int
+    category_id: Int
+    iscrowd: bool | Int = 0
 
 
 class _Image(msgspec.Struct):
@@ -149,7 +151,7 @@ class PackedVideo:
             RawDataError: an image is missing, damaged or of another kind.
         """
         decode, category_of = (_decode_vipseg, _vipseg_class) if self.vipseg else (_decode_step, _step_class)
-        return read_label_images(self.name, self.path, self.root, decode, category_of, rate=self.rate)
+        return read_label_images(self.name, self.path, self.root, of_one_size(decode), category_of, rate=self.rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +186,12 @@ class ListedVideo:
         frames, step, length = frame_grid(self.path, files)
         categories: dict[int, int] = {}
         sources = [self.listed]
+        decode = of_one_size(_decode_ids)
 
         def labels(path: Path, segments: Mapping[int, int]) -> UInt[np.ndarray, "height width"]:
             data, source = read_file(path, self.root)
             sources.append(source)
-            red, green, blue = np.moveaxis(_decode_color(path, data, _COLOR_IMAGE), 2, 0)
-            ids = red + (green << 8) + (blue << 16)
+            ids = decode(path, data)
             unknown = set(np.unique(ids).tolist()) - segments.keys() - {0}
             if unknown:
                 found = f"segment {min(unknown)}, which the JSON does not have in this frame"
@@ -287,6 +289,12 @@ def _decode_color(path: Path, data: bytes, expected: str) -> UInt[np.ndarray, "h
     )
 
 
+def _decode_ids(path: Path, data: bytes) -> UInt[np.ndarray, "height width"]:
+    red, green, blue = np.moveaxis(_decode_color(path, data, _COLOR_IMAGE), 2, 0)
+    ids: UInt[np.ndarray, "height width"] = red + (green << 8) + (blue << 16)
+    return ids
+
+
 def _decode_step(path: Path, data: bytes) -> UInt[np.ndarray, "height width"]:
     category, high, low = np.moveaxis(_decode_color(path, data, _STEP_IMAGE), 2, 0)
     instance = (high << 8) + low
@@ -319,24 +327,16 @@ def _vipseg_classes(masks: Path) -> tuple[dict[int, str], tuple[str, ...]]:
     for folder in (masks.parent, *entries(masks.parent)):
         path = child(folder, "panovipseg_categories.json") if folder.is_dir() else None
         if path is not None:
-            read, _ = _decode_json(path, list[_Category], _NAMES_FORM)
-            return {c.id + 1: c.name for c in read}, tuple(c.name for c in read if c.isthing)
+            read, _ = load_json(path, path.parent, list[_Category], _NAMES_FORM)
+            return {int(c.id) + 1: one_line(c.name) for c in read}, tuple(one_line(c.name) for c in read if c.isthing)
     missing = "there is no panoVIPSeg_categories.json: the names of the classes are not known"
     warnings.warn(f"{printable(masks.parent)}: {missing}.", DatasetWarning, stacklevel=4)
     return {}, ()
 
 
-def _decode_json(path: Path, kind: Any, expected: str) -> tuple[Any, SourceFile]:
-    data, source = read_file(path, path.parent)
-    try:
-        return msgspec.json.decode(data, type=kind), source
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RawDataError(path, f"cannot be read ({error})", expected) from error
-
-
 def _open_listed(path: Path) -> Annotations:
     """Read which images a JSON lists, and find them beside it."""
-    content, source = _decode_json(path, _Content, _JSON_FORM)
+    content, source = load_json(path, path.parent, _Content, _JSON_FORM)
     videos: dict[str, list[tuple[str, _Image]]] = {}
     for entry in content.annotations:
         grouped = entry.video_id is not None
@@ -347,15 +347,15 @@ def _open_listed(path: Path) -> Annotations:
             videos.setdefault(video, []).append((_safe(path, video if grouped else "", image.file_name), image))
     if not videos:
         raise RawDataError(path, "there is no annotation in it", _JSON_FORM)
-    image = next(iter(videos.values()))[0][0]
+    file = next(iter(videos.values()))[0][0]
     folders = [f for above in (path.parent, *filter(Path.is_dir, entries(path.parent))) for f in entries(above)]
     folders = [folder for folder in folders if folder.name.lower() in _COLOR_FOLDERS]
-    masks = next((folder for folder in folders if (folder / image).is_file()), None)
+    masks = next((folder for folder in folders if (folder / file).is_file()), None)
     if masks is None:
         expected = f"a folder with it beside the JSON: {', '.join(_COLOR_FOLDERS)}"
-        raise RawDataError(path, f"its image {image} is not there", expected)
-    names = {category.id: category.name for category in content.categories}
-    things = frozenset(category.id for category in content.categories if category.isthing)
+        raise RawDataError(path, f"its image {file} is not there", expected)
+    names = {int(category.id): one_line(category.name) for category in content.categories}
+    things = frozenset(int(category.id) for category in content.categories if category.isthing)
     cityscapes = masks.name.lower() == "panoptic_video"
     listed = []
     for name, images in videos.items():
@@ -385,4 +385,4 @@ def _number(path: Path, file: str) -> int:
 
 def _segments(image: _Image) -> dict[int, int]:
     """Return the category of each segment of an image; crowds have one of their own that is no object."""
-    return {segment.id: _CROWD if segment.iscrowd else segment.category_id for segment in image.segments_info}
+    return {int(s.id): _CROWD if s.iscrowd else int(s.category_id) for s in image.segments_info}

@@ -156,15 +156,15 @@ def read_label_images(
     )  # fmt: skip
 
 
-def frame_grid(folder: Path, numbers: Iterable[int]) -> tuple[list[int], int, int]:
-    """Work out in which steps the images of a video are numbered.
+def frame_grid(video: str | Path, numbers: Iterable[int]) -> tuple[list[int], int, int]:
+    """Work out in which steps the frames of a video are numbered.
 
-    Of two images, other images may be missing in between: they are taken for numbered one by one. Images that are
-    missing, and images that lie between the steps and are left out, are warned of.
+    Of two frames, others may be missing in between: they are taken for numbered one by one. Frames that are missing,
+    and frames that lie between the steps and are left out, are warned of.
 
     Args:
-        folder: the images' folder, for the text of warnings.
-        numbers: of the images.
+        video: where the frames are, for the text of warnings.
+        numbers: of the frames, at least one.
 
     Returns:
         The numbers that lie on the grid, ascending, the step from one to the next, and how many there would be if none
@@ -179,15 +179,15 @@ def frame_grid(folder: Path, numbers: Iterable[int]) -> tuple[list[int], int, in
         between = [frame for frame in frames if frame % step != phase]
         frames = [frame for frame in frames if frame % step == phase]
         warn(
-            f"{printable(folder)}: left out the images of {len(between)} frames between the others, which are numbered "
+            f"{printable(video)}: left out the images of {len(between)} frames between the others, which are numbered "
             f"in steps of {step}; the first is {between[0]}."
         )
     length = (frames[-1] - frames[0]) // step + 1
     if length > len(frames):
         hole = next(before for before, after in pairwise(frames) if after - before > step)
         warn(
-            f"{printable(folder)}: {length - len(frames)} of the frames {frames[0]} … {frames[-1]} have no image, "
-            f"the first is {hole + step:06d}.png; sequences are cut there."
+            f"{printable(video)}: {length - len(frames)} of the frames {frames[0]} … {frames[-1]} have no image, "
+            f"the first is frame {hole + step}; sequences are cut there."
         )
     return frames, step, length
 
@@ -260,6 +260,28 @@ def decode_png(
     return labels
 
 
+def of_one_size(
+    decode: Callable[[Path, bytes], UInt[np.ndarray, "height width"]],
+) -> Callable[[Path, bytes], UInt[np.ndarray, "height width"]]:
+    """Let a function that decodes the images of a video refuse those of another size than the first.
+
+    Raises:
+        RawDataError: an image has another size.
+    """
+    first: list[tuple[Path, tuple[int, ...]]] = []
+
+    def checked(path: Path, data: bytes) -> UInt[np.ndarray, "height width"]:
+        labels = decode(path, data)
+        first[:] = first or [(path, labels.shape)]
+        known, (height, width) = first[0]
+        if labels.shape != (height, width):
+            found = f"an image of {labels.shape[0]} × {labels.shape[1]} pixels"
+            raise RawDataError(path, found, f"{height} × {width}, the size of {known.name}")
+        return labels
+
+    return checked
+
+
 def warn_of_left_out(folder: Path, left_out: Sequence[Path]) -> None:
     """Name the entries below a folder that a reader does not take, if there are any."""
     if left_out:
@@ -297,8 +319,15 @@ def join_videos(paths: Sequence[Path], groups: Iterable[Sequence[Any]]) -> tuple
 
     Raises:
         OptionError: a video was found twice.
+        RawDataError: a file has two videos of one name.
     """
     groups = [list(group) for group in groups]
+    for group in groups:
+        (name, times), *_ = Counter(video.name for video in group).most_common(1) or [("", 0)]
+        if times > 1:
+            same = [video.path for video in group if video.name == name]
+            found = f"a second video {name!r}" + f", beside {same[0].name}" * (same[1] != same[0])
+            raise RawDataError(same[1], found, "one video of a name")
     places = Counter((video.path.resolve(), video.name) for group in groups for video in group)
     for (place, _), times in places.items():
         if times > 1:
@@ -311,6 +340,17 @@ def join_videos(paths: Sequence[Path], groups: Iterable[Sequence[Any]]) -> tuple
             for label, group in zip(labels, groups, strict=True)
         ]
     return tuple(video for group in groups for video in group)
+
+
+def name_once(known: dict[str, Path], name: str, path: Path) -> None:
+    """Remember the file of a video whose name is its own wherever it lies.
+
+    Raises:
+        OptionError: another file has the video too.
+    """
+    if known.setdefault(name, path) != path:
+        twice = f"{printable(path)}: video {name!r} is in {printable(known[name])} too"
+        raise OptionError(f"{twice}. Give each video once; it would be on both sides of a split.")
 
 
 def _tails(paths: Sequence[Path]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from temporalpairs.builders.formats import Annotations
-from temporalpairs.builders.formats.coco import Mask, MaskCollector, Natural, Side, json_has, load_json
+from temporalpairs.builders.formats.coco import Mask, MaskCollector, Natural, Runs, Side, json_has, load_json
 from temporalpairs.builders.formats.reading import entries, join_videos, warn_of_left_out
 from temporalpairs.errors import RawDataError
 from temporalpairs.tracks import VideoTracks
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-LAYOUTS = "    sav_train/sav_000/sav_000001_manual.json …  SA-V masklets, or one such file"
+LAYOUTS = "    sav_train/sav_000/sav_000001_manual.json …  SA-V masklets, one such file or a folder at any level"
+IN_FOLDERS = True
 LICENSE = "that of the annotations; SA-V: CC BY 4.0"
 CITATION = """\
 @article{ravi2024sam2,
@@ -82,7 +83,9 @@ class MaskletVideo:
             if len(row) > len(ids):
                 found = f"{len(row)} masks of {len(ids)} objects"
                 raise RawDataError(self.path, found, "one entry for each object", place=f"masklet {index}")
-            for track, mask in zip(ids, row, strict=False):
+            for track, mask in zip(ids, row, strict=False):  # objects that a row does not reach are absent
+                if size is None and isinstance(mask, Runs):
+                    size = int(mask.size[0]), int(mask.size[1])
                 masks.add(f"masklet {index}, object {track}", _STEP * index, track, OBJECT, mask, size)
         return VideoTracks(
             self.name, masks.tracks(), (source,), len(content.masklet),
@@ -91,14 +94,14 @@ class MaskletVideo:
 
 
 def looks_like(path: Path) -> bool:
-    """Whether a file, or a file of a folder, holds SA-V masklets, from its first bytes."""
+    """Whether a file holds SA-V masklets, from its content, or the files of a folder, from their names."""
     if path.is_dir():
-        return any(_video_id(entry) for entry in entries(path))
+        return any(_video_id(entry) for entry in _listed(path))
     return json_has(path, r"\s*\{", "masklet")
 
 
 def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that every reader has
-    """Find the videos at paths: JSON files, or folders of them. No file is read yet.
+    """Find the videos at paths: JSON files, folders of them, or a folder of such folders. No file is read yet.
 
     Where a folder has the manual and the automatic masklets of a video, which may show the same object, the manual ones
     are taken.
@@ -117,7 +120,7 @@ def _search(path: Path) -> list[MaskletVideo]:
         return [MaskletVideo(_video_id(path) or path.name.partition(".")[0], path)]
     files: dict[str, Path] = {}
     left_out = []
-    for entry in reversed(entries(path)):  # _manual before _auto
+    for entry in sorted(_listed(path), key=lambda entry: entry.name, reverse=True):  # _manual before _auto
         name = _video_id(entry)
         if name is None:
             if entry.suffix != ".mp4":
@@ -131,6 +134,12 @@ def _search(path: Path) -> list[MaskletVideo]:
         raise RawDataError(path, found, f"files such as sav_000001{_MANUAL}.json", remedy="Check the path.")
     warn_of_left_out(path, left_out[::-1])
     return [MaskletVideo(name, file) for name, file in reversed(files.items())]
+
+
+def _listed(path: Path) -> list[Path]:
+    """List a folder's entries, and instead of inner folders of masklets theirs."""
+    inner = {entry: entries(entry) if entry.is_dir() else [] for entry in entries(path)}
+    return [found for entry, inside in inner.items() for found in (inside if any(map(_video_id, inside)) else [entry])]
 
 
 def _video_id(path: Path) -> str | None:

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from temporalpairs.builders.formats import Annotations
+from temporalpairs.builders.formats.coco import load_json, one_line
 from temporalpairs.builders.formats.reading import (
     child,
     decode_png,
@@ -27,6 +28,7 @@ from temporalpairs.builders.formats.reading import (
     frame_grid,
     join_videos,
     numbered_pngs,
+    of_one_size,
     read_file,
     read_head,
     read_label_images,
@@ -123,23 +125,9 @@ class VosVideo:
         Raises:
             RawDataError: an image is missing, damaged, no index image, or of another size than the others.
         """
-        sizes: dict[tuple[int, ...], Path] = {}
-        in_folders = first_numbered_png(self.path) is None
-
-        def decode(path: Path, data: bytes) -> UInt[np.ndarray, "height width"]:
-            labels = _decode(path, data)
-            if in_folders and np.count_nonzero(np.bincount(labels.ravel())[1:]) > 1:
-                found = "several ids in one image"
-                raise RawDataError(path, found, "a binary image, as it lies in the folder of one object")
-            sizes.setdefault(labels.shape, path)
-            if len(sizes) > 1:
-                (height, width), first = next(iter(sizes.items()))
-                found = f"an image of {labels.shape[0]} × {labels.shape[1]} pixels"
-                raise RawDataError(path, found, f"{height} × {width}, the size of {first.name}")
-            return labels
-
-        if in_folders:
-            return self._read_objects(decode)
+        if first_numbered_png(self.path) is None:
+            return self._read_objects(of_one_size(_decode_object))
+        decode = of_one_size(_decode)
         video = read_label_images(self.name, self.path, self.root, decode, self._category, rate=self.rate)
         ids = [track.track for track in video.tracks]
         if len(ids) > _MOST and max(ids) <= _VOID:
@@ -151,7 +139,14 @@ class VosVideo:
 
     def _read_objects(self, decode: Callable[[Path, bytes], UInt[np.ndarray, "height width"]]) -> VideoTracks:
         """Read a folder for each object; in its images, all but 0 is the object."""
-        folders = {int(folder.name): folder for folder in entries(self.path) if _is_object(folder)}
+        listed = entries(self.path)
+        folders: dict[int, Path] = {}
+        for folder in filter(_is_object, listed):
+            other = folders.setdefault(int(folder.name), folder)
+            if other != folder:
+                twice = f"object {int(folder.name)} a second time, beside {other.name}"
+                raise RawDataError(folder, twice, "one folder of an object")
+        warn_of_left_out(self.path, [entry for entry in listed if entry not in folders.values()])
         files = {track: dict(numbered_pngs(folder)) for track, folder in folders.items()}
         frames, step, length = frame_grid(self.path, set(chain.from_iterable(files.values())))
         tracks, sources = [], []
@@ -191,12 +186,12 @@ def open(paths: list[Path]) -> Annotations:  # noqa: A001 - the name that every 
     metas = {top: _read_meta(top, video) for top, video in tops.items()}
     objects = [found for meta in metas.values() for video in meta.values() for found in video.objects.values()]
     names = sorted({found.category for found in objects if found.category} - {_OBJECT})
-    categories = dict(enumerate([*names, _OBJECT], 1))
+    categories = dict(enumerate([*map(one_line, names), _OBJECT], 1))
     kinds = {video: _kind(video, metas[_top(video)]) for group in groups for video in group}
 
     def described(video: Path, root: Path) -> VosVideo:
         meta = metas[_top(video)].get(video.name, _MetaVideo())
-        ids = {int(n): found.category for n, found in meta.objects.items() if n.isascii() and n.isdigit()}
+        ids = {int(n): found.category for n, found in meta.objects.items() if _OBJECT_NAME.fullmatch(n)}
         known = {track: names.index(name) + 1 for track, name in ids.items() if name in names}
         return VosVideo(video.name, video, root, known, len(categories), _RATES.get(kinds[video]))
 
@@ -217,6 +212,13 @@ def _decode(path: Path, data: bytes) -> UInt[np.ndarray, "height width"]:
     if color == _GRAY and depth in (2, 4):  # Pillow spreads their values over 0 … 255
         labels = labels // np.uint8(255 // (2**depth - 1))
     return np.where(labels, np.uint8(1), np.uint8(0)) if labels.dtype == np.bool_ else labels
+
+
+def _decode_object(path: Path, data: bytes) -> UInt[np.ndarray, "height width"]:
+    labels = _decode(path, data)
+    if np.count_nonzero(np.bincount(labels.ravel())[1:]) > 1:
+        raise RawDataError(path, "several ids in one image", "a binary image, as it lies in the folder of one object")
+    return labels
 
 
 def _search(path: Path) -> list[Path]:
@@ -310,10 +312,7 @@ def _read_meta(top: Path, video: Path) -> dict[str, _MetaVideo]:
             missing = "there is no meta.json, which YouTube-VOS has beside Annotations: the categories are not known"
             warnings.warn(f"{printable(top)}: {missing}.", DatasetWarning, stacklevel=3)
         return {}
-    try:
-        return msgspec.json.decode(read_file(path, top)[0], type=_Meta).videos
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RawDataError(path, f"cannot be read ({error})", _META) from error
+    return load_json(path, top, _Meta, _META)[0].videos
 
 
 def _listed_videos(path: Path) -> list[Path]:

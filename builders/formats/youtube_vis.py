@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -32,9 +31,11 @@ from temporalpairs.builders.formats.coco import (
     as_utf8,
     decode_polygons,
     draw_polygons,
+    one_line,
     parse_json,
+    problem_of,
 )
-from temporalpairs.builders.formats.reading import map_file, read_head, warn
+from temporalpairs.builders.formats.reading import map_file, name_once, read_head, warn
 from temporalpairs.errors import MaskFormatError, OptionError, RawDataError
 from temporalpairs.runlength import RunLengths
 from temporalpairs.runlength_kernels import MAX_PIXELS
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from temporalpairs.tracks import SourceFile
 
 LAYOUTS = "    train.json, train.json.gz   the YouTube-VIS schema: YouTube-VIS 2019 and 2021, OVIS"
+IN_FOLDERS = True
 LICENSE = "that of the annotations; YouTube-VIS: CC BY 4.0"
 CITATION = """\
 @inproceedings{yang2019video,
@@ -142,21 +144,19 @@ def open(paths: Sequence[Path]) -> Annotations:  # noqa: A001 - the name that ev
     contents: dict[str, Path] = {}
     names: dict[str, Path] = {}
     categories: dict[int, tuple[str, Path]] = {}
-    once = "Give each video once; it would be on both sides of a split."
     for path, label in zip(paths, _labels(paths), strict=True):
         content, source = _load(path)
         if source.sha256 in contents:
-            raise OptionError(f"{path} has the content of {contents[source.sha256]}. {once}")
+            same = f"{path} has the content of {contents[source.sha256]}"
+            raise OptionError(f"{same}. Give each video once; it would be on both sides of a split.")
         contents[source.sha256] = path
         index: dict[float, int] = {video.id: len(videos) + i for i, video in enumerate(content.videos)}
         for video in _videos(path, source, content, label):
-            if video.name in names:
-                raise OptionError(f"{path}: video {video.name!r} is in {names[video.name]} too. {once}")
-            names[video.name] = path
+            name_once(names, video.name, path)
             videos.append(video)
         objects += [(index[annotation.video_id], int(annotation.id)) for annotation in content.annotations or ()]
         for category in content.categories:
-            name = _printable(category.name)
+            name = one_line(category.name)
             known, where = categories.setdefault(int(category.id), (name, path))
             if known != name:
                 raise OptionError(
@@ -187,6 +187,7 @@ class AnnotatedVideo:
         annotations: the objects, by ascending id.
         open_end: whether the file does not state the length, so that the longest annotation's was taken.
         interval: seconds between neighboring frames; None where the file does not tell.
+        kind: what the file calls an object, for the text of errors.
     """
 
     path: Path
@@ -198,6 +199,7 @@ class AnnotatedVideo:
     annotations: tuple[Annotation, ...]
     open_end: bool = False
     interval: float | None = None
+    kind: str = "annotation"
 
     def read(self) -> VideoTracks:
         """Parse and check the masks of all objects; an object without any mask is a track too.
@@ -228,7 +230,7 @@ class AnnotatedVideo:
             try:
                 if isinstance(entry, list):
                     polygons, pointless = decode_polygons(entry)
-                    dropped += [f"annotation {int(annotation.id)}, frame {frame}"] * pointless
+                    dropped += [self._place(annotation, frame)] * pointless
                     if not polygons:
                         continue
                     masks.append(draw_polygons(polygons, self.height, self.width))
@@ -259,7 +261,10 @@ class AnnotatedVideo:
 
     def _malformed(self, annotation: Annotation, frame: int, found: str) -> RawDataError:
         expected = f"a mask of {self.height} × {self.width} pixels, {MASK}"
-        return RawDataError(self.path, found, expected, place=f"annotation {int(annotation.id)}, frame {frame}")
+        return RawDataError(self.path, found, expected, place=self._place(annotation, frame))
+
+    def _place(self, annotation: Annotation, frame: int) -> str:
+        return f"{self.kind} {int(annotation.id)}, frame {frame}"
 
     def _counts(self, counts: msgspec.Raw) -> bytes | np.ndarray:
         """Parse run lengths, but leave whole numbers in a JSON list as text, without the brackets."""
@@ -314,8 +319,7 @@ def _load(path: Path) -> tuple[_Content, SourceFile]:
 def _misfit(path: Path, data: bytes | mmap.mmap, error: msgspec.ValidationError) -> RawDataError:
     """Make an error that names video, category or annotation and frame where a file departs from the schema."""
     found = _PLACE.search(str(error))
-    problem = _PLACE.sub("", str(error)).replace("`", "'")
-    problem = problem[0].lower() + problem[1:]
+    problem = problem_of(error, data)
     if found is None or found["index"] is None:
         problem = f"{found['section']}: {problem}" if found else problem
         return RawDataError(path, problem, _SCHEMA, remedy=_OTHER_FILE)
@@ -375,17 +379,12 @@ def _names(videos: Mapping[int, _Video], label: str) -> list[str]:
     folders = []
     for video in videos.values():
         parents = {file.rpartition("/")[0] for file in video.file_names or ()}
-        folders.append(_printable(parents.pop()) if len(parents) == 1 else "")
+        folders.append(one_line(parents.pop()) if len(parents) == 1 else "")
     seen = Counter(folders)
     return [
         folder if folder and seen[folder] == 1 else f"{label}video {number}"
         for number, folder in zip(videos, folders, strict=True)
     ]
-
-
-def _printable(name: str) -> str:
-    """Escape control characters, which would command a terminal or break a table."""
-    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in name)
 
 
 def _video(

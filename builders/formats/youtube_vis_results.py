@@ -85,5 +85,6 @@ def _videos(path: Path, source: SourceFile, kept: dict[int, _Prediction]) -> lis
         height, width = sizes.pop() if sizes else (0, 0)
         (length,) = lengths
         name = f"video {video}"
-        videos.append(schema.AnnotatedVideo(path, source, name, length, height, width, tuple(objects)))
+        size = length, height, width
+        videos.append(schema.AnnotatedVideo(path, source, name, *size, tuple(objects), kind="prediction"))
     return videos
