@@ -160,7 +160,7 @@ def misfit(path: Path, error: msgspec.ValidationError, schema: str, data: bytes,
     return RawDataError(path, problem_of(error, data), schema, place=where)
 
 
-def problem_of(error: msgspec.ValidationError, data: bytes) -> str:
+def problem_of(error: msgspec.ValidationError, data: bytes | mmap.mmap) -> str:
     """Say what is wrong with JSON of another structure than expected, and what is there instead."""
     found = _PLACE.search(str(error))
     problem = _PLACE.sub("", str(error)).replace("`", "'")
