@@ -1,4 +1,4 @@
-"""What file systems do differently, in one place: locks, folders that one process has to itself, "is it there?"."""
+"""Files: what says which one it was, and what file systems do differently, from locks to "is it there?"."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import secrets
 import shutil
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -22,6 +23,15 @@ _ROOM = 1 << 26  # bytes: more than a library needs to decode a chunk
 # zarr's threads go on writing for a moment when one of them has failed.
 _ATTEMPTS = 50
 _PAUSE = 0.02  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A raw file that went into a store: its name below the path that the user gave, bytes and SHA-256."""
+
+    name: str
+    size: int
+    sha256: str
 
 
 def exists(path: Path) -> bool:

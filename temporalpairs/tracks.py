@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int64, UInt, UInt32
 
 from temporalpairs import runlength_kernels as kernels
+from temporalpairs.files import SourceFile as SourceFile
 from temporalpairs.runlength import RunLengths, encode_labels
 
 if TYPE_CHECKING:
@@ -58,15 +59,6 @@ class MaskTrack:
 
     def __iter__(self) -> Iterator[RunLengths]:
         return (self[i] for i in range(len(self)))
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A raw file that went into a store: its name below the path that the user gave, bytes and SHA-256."""
-
-    name: str
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

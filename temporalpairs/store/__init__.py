@@ -22,7 +22,7 @@ from temporalpairs.errors import (
     StoreVersionError,
     WrongStoreError,
 )
-from temporalpairs.files import exists
+from temporalpairs.files import SourceFile, exists
 from temporalpairs.sequences import OBJECT_COLUMNS, TABLE_COLUMNS, Objects, Sequences
 from temporalpairs.store.schema import INPUTS as INPUTS
 from temporalpairs.store.schema import MANIFEST_DIGEST, compare, fit, manifest_digest, module_of
@@ -37,7 +37,6 @@ from temporalpairs.store.sources import COLUMNS, files_of
 from temporalpairs.store.writer import StoreWriter as StoreWriter
 from temporalpairs.store.writer import write_store as write_store
 from temporalpairs.store.writer import writing_store as writing_store
-from temporalpairs.tracks import SourceFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from temporalpairs.tracks import SourceFile
+from temporalpairs.files import SourceFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
