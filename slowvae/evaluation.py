@@ -302,11 +302,15 @@ class _Draw:
 
     def held_out(self, how: Protocol) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return a training and a test part as large at most, with no observation twice."""
-        codes, factors = self.first(how.train + how.test)
-        _, once = np.unique(factors, axis=0, return_index=True)
-        once.sort()
-        end = round(len(once) * how.train / (how.train + how.test))
-        return codes[once[:end]], factors[once[:end]], codes[once[end:]], factors[once[end:]]
+        codes, factors = self.distinct(how.train + how.test)
+        end = round(len(codes) * how.train / (how.train + how.test))
+        return codes[:end], factors[:end], codes[end:], factors[end:]
+
+    def distinct(self, num: int) -> tuple[Float32[np.ndarray, "m z"], Num[np.ndarray, "m factors"]]:
+        """Return the first observations without those of the same factors as an earlier one."""
+        codes, factors = self.first(num)
+        once = np.sort(np.unique(factors, axis=0, return_index=True)[1])
+        return codes[once], factors[once]
 
     def transitions(self, num: int) -> tuple[Float32[np.ndarray, "n 2 z"], Num[np.ndarray, "n 2 moving"]]:
         """Return different pairs of frames, and those of their factors that move.
@@ -354,7 +358,8 @@ def _measure(name: str, how: Protocol, draw: _Draw) -> Any:
         case "sap":
             return sap(*draw.both(how), continuous=continuous)
         case "infomec":
-            return infomec(*draw.first(how.train), continuous=continuous, bins=how.bins)
+            # To an estimate from neighbors, copies of an observation look like information.
+            return infomec(*draw.distinct(how.train), continuous=continuous, bins=how.bins)
         case "irs":
             return irs(*draw.first(how.train), continuous=continuous, bins=how.bins)
         case "sparsity":

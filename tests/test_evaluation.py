@@ -23,11 +23,12 @@ from torch import nn
 from kittimasks import load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites
 from natsprites.statistics import to_sequences
-from slowvae import Evaluation, Run, SlowVAE, evaluate, train
+from slowvae import Evaluation, Run, SlowVAE, evaluate, metrics, train
 from slowvae.evaluation import METRICS, _Draw, allowed_metrics, encoder
 from slowvae.metrics import beta_vae_score, factor_vae_score, mcc, mig, modularity_explicitness
 from slowvae.metrics.protocol import PROTOCOL
 from slowvae.runs import SCORES
+from temporalpairs.datasets import find_dataset
 from temporalpairs.errors import OptionError, RunError, RunWarning
 from temporalpairs.store import write_store
 
@@ -338,6 +339,13 @@ def test_a_store_that_moved_is_told(store: Path, tmp_path: Path, monkeypatch: py
     with pytest.raises(RunError, match="Say where that store is: source="):
         evaluate(run, **PART)
     assert evaluate(run, source=moved, **PART).scores
+
+
+def test_every_metric_is_in_the_documentation_and_of_some_dataset() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    functions = {name for name in metrics.__all__ if not name.endswith("Score")}
+    assert [name for name in {*METRICS, *functions} if f"`{name}`" not in page] == []
+    assert set(find_dataset("natural-sprites").metrics) == set(METRICS)
 
 
 def test_what_metrics_a_dataset_allows(store: Path, sprites_store: Path) -> None:
