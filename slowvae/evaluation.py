@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 METRICS = tuple(PROTOCOL)
 # What is scored unless metrics are named, where factors are classes: the reference's, and two more of classes.
-_CLASS_METRICS = (
+CLASS_METRICS = (
     *("mcc", "mig", "dci", "sap", "modularity_explicitness", "beta_vae_score", "factor_vae_score"),
     *("infomec", "irs"),
 )
@@ -71,7 +71,7 @@ class Evaluation:
         details: result of each metric by its name: matrices, assignments and so on.
         notes: what was left out and why, in sentences.
         protocol: how much each metric drew.
-        seconds: time that each metric took, with the encoding of what it was the first to draw.
+        seconds: time that each metric took, with what it drew beyond the observations that all share.
         fraction: fraction of the reference's protocol.
         seed: random seed of the draws.
         factor_names: names of the factors that vary.
@@ -389,7 +389,7 @@ def _correlate(
 def _choose(metrics: Any, dataset: WindowDataset) -> tuple[str, ...]:
     allowed = allowed_metrics(dataset)
     if metrics is None:
-        return tuple(name for name in allowed if not dataset.discrete or name in _CLASS_METRICS)
+        return tuple(name for name in allowed if not dataset.discrete or name in CLASS_METRICS)
     chosen = (metrics,) if isinstance(metrics, str) else metrics
     if not isinstance(chosen, Sequence) or not chosen:
         raise OptionError(f"metrics={shown(metrics)}: give names, such as ['mcc'].")

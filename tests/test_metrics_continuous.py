@@ -62,6 +62,7 @@ def test_scores_are_those_of_public_implementations(reference: Any) -> None:
     assert r2(*arrays).per_factor == pytest.approx([expected[f"r2_linear_{factor}"] for factor in range(5)], abs=1e-9)
 
 
+@pytest.mark.slow
 @needs_reference
 def test_dci_es_is_that_of_the_public_forests(reference: Any) -> None:
     """By the forests and scores of andreinicolicioiu/DCI-ES with seed 0."""
@@ -232,6 +233,18 @@ def test_a_constant_code_tells_nothing() -> None:
     assert infomec(codes[:, [0]], factors, continuous=True).infoc == 1, "all is in the only code there is"
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e30])
+def test_the_scale_of_codes_does_not_matter(scale: float) -> None:
+    factors = made(90)
+    tiny, arrays = factors * scale, parts(factors * scale, factors)
+    assert r2(*arrays).score == pytest.approx(1)
+    assert dci_es(*arrays).scores() == pytest.approx(dci_es(*parts(factors, factors)).scores())
+    assert infomec(tiny, factors, continuous=True).infoe == pytest.approx(1)
+    assert irs(tiny, factors, continuous=True).score == pytest.approx(irs(factors, factors, continuous=True).score)
+    moved = sparsity(tiny.reshape(45, 2, 3), factors.reshape(45, 2, 3))
+    assert moved.kurtosis_codes == pytest.approx(moved.kurtosis_factors)
+
+
 def test_ties_stay_in_one_class() -> None:
     codes = np.random.default_rng(0).normal(size=(400, 2))
     mostly = np.zeros((400, 2))
@@ -276,6 +289,8 @@ def test_unusable_arrays_are_told() -> None:
             score(codes, factors, continuous=True)
         with pytest.raises(OptionError, match=r"has 60 different values .* infomec and irs with continuous=True"):
             score(factors, factors)
+    with pytest.raises(OptionError, match="column 0 has no value twice in 60 rows"):
+        infomec(factors, np.stack([np.arange(60)] * 2, axis=1))
     with pytest.raises(OptionError, match="factors has 1 column;"):
         infomec(factors, factors[:, :1], continuous=True)
     with pytest.raises(OptionError, match=r"runs\[1\]: 1 of 60 rows hold NaN"):

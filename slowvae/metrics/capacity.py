@@ -125,9 +125,10 @@ def _forests(
     from sklearn.ensemble import RandomForestRegressor
 
     importance, predicted = [], []
+    codes, codes_test = (standardized(split.codes, part) for part in (split.codes, split.codes_test))
     for factor in split.factors.T:
-        forest = RandomForestRegressor(_TREES, random_state=seed, n_jobs=jobs).fit(split.codes, factor)
-        predicted.append(forest.set_params(n_jobs=1).predict(split.codes_test))  # threads would add in any order
+        forest = RandomForestRegressor(_TREES, random_state=seed, n_jobs=jobs).fit(codes, factor)
+        predicted.append(forest.set_params(n_jobs=1).predict(codes_test))  # threads would add in any order
         importance.append(forest.feature_importances_)
     return np.stack(importance, axis=1), determination(np.stack(predicted, axis=1), split.factors_test)
 

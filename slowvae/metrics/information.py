@@ -13,6 +13,7 @@ from slowvae.metrics.classifiers import fit, unpenalized_regression
 from slowvae.metrics.protocol import PROTOCOL
 from slowvae.metrics.regression import standardized
 from temporalpairs.checks import truth, whole
+from temporalpairs.errors import OptionError
 
 _NEIGHBORS = 10  # of the estimate of the information (latent_quantization, metrics/infomec.py)
 _LEAST_RANGE = 1 / 20  # a code of a smaller share of the largest range is not active (metrics/infomec.py)
@@ -103,7 +104,8 @@ def infomec(
     entropy, InfoM is the mean over the codes of max N / Σ N, shifted and scaled from [1 / factors, 1] to [0, 1]; InfoC
     is the same over the factors, with 1 / active codes. InfoE is the mean over the factors of
     1 − cross-entropy / log(classes), the cross-entropy being that of a logistic regression of the standardized codes
-    with balanced classes. A code is active if its range exceeds a twentieth of the largest.
+    with balanced classes. A code is active if its range exceeds a twentieth of the largest. The information is
+    estimated from ten neighbors. Copies of an observation would look like information: give each observation once.
 
     Example:
         >>> import numpy as np
@@ -122,12 +124,18 @@ def infomec(
         seed: random seed of the noise of 1e-10 that tells equal codes apart.
 
     Raises:
-        OptionError: the arrays do not fit, there is one factor only, a factor is constant, or continuous and
-            ``continuous`` is false, or an option is out of range.
+        OptionError: the arrays do not fit, there is one factor only, a factor is constant, has no class of two rows, or
+            is continuous and ``continuous`` is false, or an option is out of range.
     """
     bins, seed = checked_bins(bins), whole("seed", seed, 0, 2**32 - 1)
     cut = bins if truth("continuous", continuous) else 0
     codes, classes = checked_classes(codes, factors, min_factors=2, bins=cut)
+    for number, column in enumerate(classes.T):
+        if np.bincount(column).max() < 2:
+            raise OptionError(
+                f"factors: column {number} has no value twice in {len(column):,} rows, so codes have no neighbors in a "
+                "class. Give more rows, or continuous=True with fewer bins."
+            )
     values = np.asarray(factors, np.float64)
     scaled = standardized(codes, codes)
     information = np.stack([_told(scaled, column, seed) / _shared(column, column) for column in classes.T])

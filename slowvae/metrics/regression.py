@@ -119,10 +119,11 @@ def standardized(
     codes: Float64[np.ndarray, "n codes"], others: Float64[np.ndarray, "m codes"]
 ) -> Float64[np.ndarray, "m codes"]:
     """Scale other codes as ``codes`` have to be for mean 0 and deviation 1; where those are constant, return 0."""
-    varies = np.ptp(codes, axis=0) > 0
-    spread = codes.std(axis=0)
-    varies &= spread > 0
-    scaled: Float64[np.ndarray, "m codes"] = (others - codes.mean(axis=0)) / np.where(varies, spread, 1)
+    span = np.ptp(codes, axis=0)
+    varies = span > 0
+    span = np.where(varies, span, 1)  # the squares of tiny numbers would vanish
+    spread = np.where(varies, (codes / span).std(axis=0), 1)
+    scaled: Float64[np.ndarray, "m codes"] = (others - codes.mean(axis=0)) / span / spread
     scaled[:, ~varies] = 0
     return scaled
 

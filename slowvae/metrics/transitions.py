@@ -102,4 +102,5 @@ def _measured(name: str, column: int, values: Num[np.ndarray, "n 2 columns"]) ->
             f"{name}: column {column} moves by {moved[0]:g} in every pair, so its kurtosis is undefined. Leave the "
             "factor out, or score pairs in which it moves."
         )
+    moved /= np.abs(moved).max()  # the fourth powers of tiny numbers would vanish
     return float(kurtosis(moved)), fit_generalized_normal(moved).shape
