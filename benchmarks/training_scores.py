@@ -30,7 +30,7 @@ from kittimasks.build import build_kitti_masks
 from natsprites import load_natural_sprites
 from natsprites.build import build_natural_sprites
 from slowvae import Run, SlowVAE, evaluate, train
-from slowvae.evaluation import draw_codes, encoder
+from slowvae.codes import draw_codes, encoder
 from slowvae.metrics import mcc
 from slowvae.metrics.protocol import PROTOCOL
 

@@ -1,5 +1,4 @@
 from .figures import save_figure as save_figure
-from .fits import Fit as Fit
 from .pairs import plot_pairs as plot_pairs
 from .preview import plot as plot
 from .preview import save_preview as save_preview
@@ -12,6 +11,7 @@ from .runs import plot_traversals as plot_traversals
 from .runs import save_pictures as save_pictures
 from .sequences import plot_sequences as plot_sequences
 from .sequences import save_animation as save_animation
+from .transitions import Fit as Fit
 from .transitions import TransitionStatistics as TransitionStatistics
 from .transitions import plot_joint_transitions as plot_joint_transitions
 from .transitions import plot_transitions as plot_transitions

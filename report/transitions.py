@@ -27,9 +27,10 @@ from matplotlib.ticker import MaxNLocator
 
 from temporalpairs.checks import as_path, of_kind, truth, whole
 from temporalpairs.errors import OptionError
+from temporalpairs.fits import Distribution, fit_generalized_normal, fit_laplace, fit_normal
+from temporalpairs.fits import Fit as Fit  # which the report offers
 from temporalpairs.report import figures
 from temporalpairs.report.figures import BLUE, FAINT, GRAY, LABEL, PALE, VERMILION, clean, fitted
-from temporalpairs.report.fits import Distribution, Fit, fit_generalized_normal, fit_laplace, fit_normal
 from temporalpairs.report.subjects import described
 from temporalpairs.sequences import UNKNOWN
 from temporalpairs.store import Store, read_store

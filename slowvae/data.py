@@ -41,16 +41,19 @@ def describe_data(dataset: WindowDataset) -> dict[str, Any]:
     return found
 
 
-def load_data(run: Path, data: dict[str, Any], source: str | Path | None = None) -> WindowDataset:
-    """Load the dataset that a run was trained on.
+def load_data(
+    run: Path, data: dict[str, Any], source: str | Path | None = None, split: str | None = None
+) -> WindowDataset:
+    """Load the dataset that a run was trained on, or another split of its store.
 
     Args:
         run: folder of the run, for errors.
         data: what `describe_data` returned.
         source: where the store is, if not where it was: a path, ``"release"`` or ``"sample"``.
+        split: split to load, by default the run's.
 
     Raises:
-        OptionError: ``source`` is no path.
+        OptionError: ``source`` is no path, or there is no such split.
         RunError: the store is gone, holds something else by now, or no file says how the dataset was made.
         StoreError: the store is damaged.
     """
@@ -62,6 +65,7 @@ def load_data(run: Path, data: dict[str, Any], source: str | Path | None = None)
         )
     if source is not None and not isinstance(source, str | os.PathLike):
         raise OptionError(f"source={source!r:.80}: give the path of a store, 'release' or 'sample'.")
+    options = data["options"] if split is None else {**data["options"], "split": split}
     entry = find_dataset(data["dataset"])
     load = entry.resolve("load")
     # A release or a sample may lie elsewhere on another machine.
@@ -71,7 +75,7 @@ def load_data(run: Path, data: dict[str, Any], source: str | Path | None = None)
     for place in tries:
         try:
             download = {"download": False} if place == "release" and source is None else {}
-            dataset: WindowDataset = load(place, **download, **data["options"])
+            dataset: WindowDataset = load(place, **download, **options)
         except (StoreNotFoundError, SourceMissingError):
             continue
         digest = None if dataset.info is None else dataset.info.digest

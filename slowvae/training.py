@@ -22,9 +22,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slowvae.codes import draw_codes, encoder
 from slowvae.data import checked_dataset
 from slowvae.device import default_generators, fast_step, find_device, learning, own_chance, usual_torch
-from slowvae.evaluation import draw_codes, encoder
 from slowvae.metrics import mcc
 from slowvae.model import SlowVAE, checked_network, make_network
 from slowvae.objectives import find_objective

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _GROUP = "temporalpairs.datasets"  # of entry points
 _FUNCTIONS = ("load", "load_arrays", "build", "render", "release", "sample", "export", "montage")
+_OBSERVED = (  # metrics of observations with any factors
+    *("mcc", "mcc_pearson", "mcc_linear", "r2_linear", "r2_kernel", "sap", "dci_es", "infomec", "irs", "sparsity"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class DatasetEntry:
     export: str = ""
     export_format: str = ""
     montage: str = ""
-    metrics: tuple[str, ...] = ("mcc",)
+    metrics: tuple[str, ...] = _OBSERVED
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", of_kind("name", self.name, str, "the dataset's word")):
@@ -135,7 +138,7 @@ def holdout(text: str) -> dict[str, list[int]]:
     return {name.strip(): [int(value) for value in values.split(",")] for name, values in pairs}
 
 
-_ALL_METRICS = ("mcc", "mig", "dci", "sap", "modularity_explicitness", "beta_vae_score", "factor_vae_score")
+_ALL_METRICS = (*_OBSERVED, "mig", "dci", "modularity_explicitness", "beta_vae_score", "factor_vae_score")
 _WINDOWS = (
     Option("stride", "keep every n-th window of a sequence (default: 1)", int),
     Option("min_length", "leave out sequences with fewer frames (default: 1)", int),
@@ -221,7 +224,6 @@ DATASETS: dict[str, DatasetEntry] = {
             export="kittimasks.release:export_release",
             export_format="pickle",
             montage="temporalpairs.report.sequences:plot_sequences",
-            metrics=("mcc",),
         ),
         DatasetEntry(
             name="natural-sprites",

@@ -31,7 +31,7 @@ _CHECKED = [
     "temporalpairs.loaders.sequence",
     "temporalpairs.loaders.windows",
     "temporalpairs.report.figures",
-    "temporalpairs.report.fits",
+    "temporalpairs.fits",
     "temporalpairs.report.runs",
     "temporalpairs.report.subjects",
     "temporalpairs.report.transitions",

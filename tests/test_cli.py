@@ -287,7 +287,7 @@ def test_a_run_whose_store_has_moved_goes_on_with_source(store: Path, tmp_path: 
     resumed = ["train", "--resume", tmp_path / "run", "--steps", 2, *TRAIN]
     assert run(*resumed) == 1
     assert run(*resumed, "--source", tmp_path / "there.zarr") == 0
-    scored = ["evaluate", tmp_path / "run", "--fraction", 0.01, "--device", "cpu", "--no-pictures"]
+    scored = ["evaluate", tmp_path / "run", "--fraction", 0.02, "--device", "cpu", "--no-pictures"]
     assert run(*scored) == 1
     assert run(*scored, "--source", tmp_path / "there.zarr") == 0
     other = write_store(tmp_path / "other.zarr", made_sequences([9, 12, 8]), made_attributes())

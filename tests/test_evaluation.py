@@ -23,17 +23,20 @@ from torch import nn
 from kittimasks import load_kitti_masks
 from natsprites import SpriteOptions, load_natural_sprites
 from natsprites.statistics import to_sequences
-from slowvae import Evaluation, Run, SlowVAE, evaluate, train
-from slowvae.evaluation import METRICS, allowed_metrics, encoder
+from slowvae import Evaluation, Run, SlowVAE, evaluate, metrics, train
+from slowvae.codes import encoder
+from slowvae.evaluation import METRICS, _Draw, allowed_metrics
 from slowvae.metrics import beta_vae_score, factor_vae_score, mcc, mig, modularity_explicitness
 from slowvae.metrics.protocol import PROTOCOL
 from slowvae.runs import SCORES
+from temporalpairs.datasets import find_dataset
 from temporalpairs.errors import OptionError, RunError, RunWarning
 from temporalpairs.store import write_store
 
 QUIET: dict[str, Any] = {"device": "cpu", "progress": False, "tensorboard": False}
 FEW: dict[str, Any] = {"steps": 4, "batch_size": 8, **QUIET}
 PART: dict[str, Any] = {"fraction": 0.02, "device": "cpu"}
+REFERENCE = ("mcc", "mig", "dci", "sap", "modularity_explicitness", "beta_vae_score", "factor_vae_score")
 
 
 def tiny(z_dim: int = 6) -> SlowVAE:
@@ -101,7 +104,7 @@ def scores_of(run: Run) -> dict[str, Any]:
 
 
 def test_masks_get_the_mcc_of_the_posterior_means(masks: Run, store: Path) -> None:
-    found = evaluate(masks, **PART)
+    found = evaluate(masks, metrics=["mcc"], **PART)
     assert list(found.scores) == ["mcc_spearman"]
     assert list(found.per_factor) == list(found.factor_names) == ["y", "x", "area"]
     assert found.scores["mcc_spearman"] == pytest.approx(np.mean(list(found.per_factor.values())))
@@ -122,23 +125,78 @@ def test_masks_get_the_mcc_of_the_posterior_means(masks: Run, store: Path) -> No
 
 
 def test_scores_lie_in_the_run_and_say_how_they_were_made(masks: Run) -> None:
-    first = evaluate(masks.folder, **PART)
+    how: dict[str, Any] = {"metrics": ["mcc", "r2_linear"], **PART}
+    first = evaluate(masks.folder, **how)
     report = scores_of(masks)
-    assert report["scores"] == first.scores
+    assert report["scores"].items() >= first.scores.items()
     assert (report["step"], report["seed"], report["fraction"]) == (4, 0, 0.02)
     assert report["run"] == "SlowVAE on KITTI Masks, seed 0, step 4"
-    assert report["protocol"] == {"mcc": {"source": "metric_configs/mcc.gin", "train": 200}}
+    assert report["protocol"]["mcc"] == {"source": "metric_configs/mcc.gin", "train": 200}
+    assert report["seconds"].keys() == report["protocol"].keys() >= {"mcc", "r2_linear"}
     assert report["data"] == masks.config.data
     assert {"dataset", "split", "options", "digest"} <= set(report["data"])
     assert np.shape(report["mcc"]["correlations"]) == (3, 10)
-    assert evaluate(masks, **PART).scores == first.scores
-    assert evaluate(masks, seed=1, **PART).scores != first.scores
+    assert list(report["r2_linear"]["per_factor"]) == ["y", "x", "area"]
+    assert evaluate(masks, **how).scores == first.scores
+    assert evaluate(masks, seed=1, **how).scores != first.scores
+
+
+def test_masks_get_all_metrics_of_continuous_factors(masks: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = []
+    whole = SlowVAE.encode
+    monkeypatch.setattr(SlowVAE, "encode", lambda self, x: encoded.append(len(x)) or whole(self, x))
+    found = evaluate(masks, **PART)
+    assert list(found.details) == list(allowed_metrics(load_kitti_masks(masks.config.data["store"])))
+    assert found.notes == ()
+    assert set(found.scores) == {
+        *(
+            "mcc_spearman",
+            "mcc_pearson",
+            "mcc_linear_pearson",
+            "r2_linear",
+            "r2_kernel",
+            "sap",
+            "infom",
+            "infoc",
+            "infoe",
+        ),
+        *(f"dci_es_{name}" for name in ("disentanglement", "completeness", "informativeness", "explicitness", "size")),
+        *("irs", "sparsity_kurtosis_codes", "sparsity_kurtosis_factors"),
+        *("sparsity_shape_codes", "sparsity_shape_factors"),
+    }
+    assert found.scores["mcc_linear_pearson"] <= 1
+    assert sum(encoded) == 208 + 96 + 2 * 118, "once for all, whole draws of 16, and both frames of each of 118 pairs"
+
+
+def test_no_observation_is_fitted_and_tested(masks: Run, store: Path) -> None:
+    dataset = load_kitti_masks(source=store)
+    draw = _Draw(dataset, dataset.ground_truth(), encoder(masks.network()), 0)
+    codes, factors, codes_test, factors_test = draw.held_out(PROTOCOL["dci_es"].scaled(0.02))
+    assert len(codes) == len(factors) > 1.8 * len(factors_test) == 1.8 * len(codes_test) > 50
+    rows = {tuple(row) for row in [*factors.tolist(), *factors_test.tolist()]}
+    assert len(rows) == len(factors) + len(factors_test)
+
+
+def test_a_run_is_scored_on_another_split(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "masks.h5", made_sequences([120] * 3, videos=3), made_attributes(3))
+    run = train(load_kitti_masks(store, split="train"), tmp_path / "run", **FEW)
+    on_train = evaluate(run, metrics=["mcc"], **PART)
+    on_test = evaluate(run, metrics=["mcc"], split="test", **PART)
+    assert on_train.scores != on_test.scores
+    report = scores_of(run)
+    assert (report["data"]["split"], report["others"][0]["data"]["split"]) == ("test", "train")
+    assert report["others"][0]["scores"] == on_train.scores
+    with pytest.raises(OptionError, match="split='none'"):
+        evaluate(run, split="none", **PART)
+    with pytest.raises(OptionError, match="Both a dataset and split="):
+        evaluate(run, split="test", dataset=load_kitti_masks(store), **PART)
 
 
 @pytest.mark.slow
 def test_the_protocol_is_drawn_as_a_whole(copied: Run) -> None:
     found = evaluate(copied, network=tiny(), **PART)
-    assert list(found.details) == list(METRICS)
+    named = [name for name in METRICS if name in [*REFERENCE, "infomec", "irs"]]
+    assert list(found.details) == named
     assert found.scores["beta_vae_eval"] > 0.2, "better than chance among five factors"
     assert found.details["beta_vae_score"].confusion.sum() == 0.02 * 5_000
     assert found.details["factor_vae_score"].votes.sum() == 0.02 * 10_000
@@ -147,14 +205,17 @@ def test_the_protocol_is_drawn_as_a_whole(copied: Run) -> None:
 @pytest.mark.usefixtures("little")
 def test_discrete_sprites_get_the_metrics_of_classes(copied: Run) -> None:
     names: list[str] = []
-    quick = [name for name in METRICS if name != "dci"]  # which grows forests
+    quick = [name for name in METRICS if name not in ("dci", "dci_es")]  # which grow forests
     found = evaluate(copied, metrics=quick, network=tiny(), progress=names.append, device="cpu")
     assert names == quick == list(found.details)
     assert set(found.scores) == {
         "mcc_spearman", "mig", "sap", "modularity", "explicitness_train", "explicitness_test", "beta_vae_train",
-        "beta_vae_eval", "factor_vae_train", "factor_vae_eval", "factor_vae_active_dims",
-    }  # fmt: skip
-    assert all(0 <= value <= 10 for value in found.scores.values())
+        "beta_vae_eval", "factor_vae_train", "factor_vae_eval", "factor_vae_active_dims", "mcc_pearson",
+        "mcc_linear_pearson", "r2_linear", "r2_kernel", "infom", "infoc", "infoe", "irs", "sparsity_kurtosis_codes",
+        "sparsity_kurtosis_factors",
+    }, "no shape fits what moves by whole bins"  # fmt: skip
+    signed = ("r2", "sparsity", "infoe")
+    assert all(0 <= value <= 10 for name, value in found.scores.items() if not name.startswith(signed))
     assert found.notes == ()
 
 
@@ -200,7 +261,8 @@ def test_a_run_that_may_not_be_written_to_is_told_before_the_work(copied: Run, m
 
 def test_every_number_of_the_protocol_is_the_references() -> None:
     """As in its metric_configs/*.gin."""
-    numbers = {name: (p.train, p.test, p.points_of, p.variances, p.bins) for name, p in PROTOCOL.items()}
+    reference = {name: PROTOCOL[name] for name in REFERENCE}
+    numbers = {name: (p.train, p.test, p.points_of, p.variances, p.bins) for name, p in reference.items()}
     assert numbers == {
         "mcc": (10_000, 0, 0, 0, 0),
         "mig": (100_000, 0, 0, 0, 20),
@@ -210,7 +272,16 @@ def test_every_number_of_the_protocol_is_the_references() -> None:
         "beta_vae_score": (10_000, 5_000, 64, 0, 0),
         "factor_vae_score": (10_000, 5_000, 64, 10_000, 0),
     }
-    assert all(part.source.startswith("metric_configs/") for part in PROTOCOL.values())
+    assert {name: part.source for name, part in reference.items()} == {
+        "mcc": "metric_configs/mcc.gin",
+        "mig": "metric_configs/mig.gin",
+        "dci": "metric_configs/dci.gin",
+        "sap": "metric_configs/sap_score.gin",
+        "modularity_explicitness": "metric_configs/modularity_explicitness.gin",
+        "beta_vae_score": "metric_configs/beta_vae_sklearn.gin",
+        "factor_vae_score": "metric_configs/factor_vae_metric.gin",
+    }
+    assert all(part.source for part in PROTOCOL.values())
     for score, names in (
         (mig, {"bins": "bins"}),
         (modularity_explicitness, {"bins": "bins"}),
@@ -244,7 +315,7 @@ def test_a_score_of_too_few_observations_is_refused(
 def test_wrong_words_get_clear_errors(masks: Run, store: Path, tmp_path: Path) -> None:
     for wrong, says in (
         ({"metrics": ["mcx"]}, "'mcx' is unknown; there are mcc, mig"),
-        ({"metrics": ["dci"]}, "dci needs factors that are classes; those of this dataset allow mcc"),
+        ({"metrics": ["dci"]}, "dci needs factors that are classes; those of this dataset allow mcc, sap"),
         ({"metrics": 3}, "metrics=3"),
         ({"seed": -1}, "seed=-1"),
         ({"seed": 0.5}, "seed=0.5"),
@@ -271,9 +342,28 @@ def test_a_store_that_moved_is_told(store: Path, tmp_path: Path, monkeypatch: py
     assert evaluate(run, source=moved, **PART).scores
 
 
+def test_every_metric_is_in_the_documentation_and_of_some_dataset() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    functions = {name for name in metrics.__all__ if not name.endswith("Score")}
+    assert [name for name in {*METRICS, *functions} if f"`{name}`" not in page] == []
+    assert set(find_dataset("natural-sprites").metrics) == set(METRICS)
+
+
 def test_what_metrics_a_dataset_allows(store: Path, sprites_store: Path) -> None:
-    assert allowed_metrics(load_kitti_masks(source=store)) == ("mcc",)
-    assert allowed_metrics(load_natural_sprites(source=sprites_store)) == ("mcc",)
+    continuous = (
+        "mcc",
+        "sap",
+        "mcc_pearson",
+        "mcc_linear",
+        "r2_linear",
+        "r2_kernel",
+        "dci_es",
+        "infomec",
+        "irs",
+        "sparsity",
+    )
+    assert allowed_metrics(load_kitti_masks(source=store)) == continuous
+    assert allowed_metrics(load_natural_sprites(source=sprites_store)) == continuous
     discrete = load_natural_sprites(source=sprites_store, discrete=True)
     assert allowed_metrics(discrete) == METRICS
     discrete.name = ""  # in no table
@@ -299,7 +389,7 @@ def test_datasets_of_few_windows_are_scored_as_far_as_possible(
 ) -> None:
     few = write_store(tmp_path / "few.h5", made_sequences(lengths, videos=1), made_attributes(1))
     run = train(load_kitti_masks(source=few), tmp_path / "run", **FEW | {"batch_size": 1})
-    found, said = heard(run, **PART)
+    found, said = heard(run, metrics=["mcc"], **PART)
     assert f"The dataset has {windows} windows" in " ".join(said)
     if windows == 1:
         assert found.scores == {}

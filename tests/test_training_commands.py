@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,30 @@ def test_the_commands_train_score_and_draw(store: Path, tmp_path: Path, capsys: 
     assert run("train", "--resume", out, "--steps", 6, "--no-evaluation", "--quiet", "--device", "cpu") == 0
     assert [Run.open(out / name).step for name in ("seed-5", "seed-6")] == [6, 6]
     capsys.readouterr()
-    assert run("evaluate", out, "--fraction", 0.01, "--no-pictures", "--device", "cpu", "--json") == 0
+    scored = ["--metrics", "mcc", "r2_linear", "--fraction", 0.02]
+    assert run("evaluate", out, *scored, "--no-pictures", "--device", "cpu", "--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert report == json.loads((out / SCORES).read_text())
+    kept = json.loads((out / SCORES).read_text())
+    others = kept.pop("others")
+    assert report == kept
+    assert [(other["step"], other["fraction"]) for other in others] == [(4, 1.0)], "what training ended with"
+    assert set(report["agreement"]) == {"mcc_cross_seed_spearman", "udr"}
+    assert report["data"]["digest"]
     scores = [found["mcc_spearman"] for found in report["scores"]]
     assert report["mean"]["mcc_spearman"] == pytest.approx(np.mean(scores))
     assert report["std"]["mcc_spearman"] == pytest.approx(np.std(scores, ddof=1))
     assert report["seeds"] == [5, 6]
+    fewer = ["--metrics", "mcc_pearson", "--fraction", 0.02, "--no-pictures", "--device", "cpu"]
+    assert run("evaluate", out, *fewer) == 0
+    assert re.search(
+        r"agreement: mcc_cross_seed_spearman 0\.\d+, udr 0\.\d+\nseconds: mcc_pearson", capsys.readouterr().out
+    )
+    assert run("evaluate", out, "--split", "all", "--seed", 1, *fewer) == 0
+    again = json.loads((out / SCORES).read_text())
+    kept = again["others"][0]["scores"]
+    assert all(more.items() > less.items() for more, less in zip(kept, report["scores"], strict=True)), "none is lost"
+    assert again["others"][0]["agreement"] == report["agreement"]
+    assert again["others"][1] == others[0]
     assert Run.open(out / "seed-5").config.data["options"]["max_delta_t"] == 2
 
 

@@ -15,17 +15,17 @@ import scipy.stats
 from raw import SHARED
 from sklearn.feature_selection import mutual_info_regression
 
+from temporalpairs import fits
 from temporalpairs.errors import OptionError
+from temporalpairs.fits import fit_generalized_normal, fit_laplace, fit_normal
 from temporalpairs.report import (
     figures,
-    fits,
     plot_joint_transitions,
     plot_transitions,
     run_stats,
     transition_statistics,
 )
 from temporalpairs.report import transitions as transition_stats
-from temporalpairs.report.fits import fit_generalized_normal, fit_laplace, fit_normal
 from temporalpairs.report.transitions import MIN_TRANSITIONS, differences_of
 from temporalpairs.sequences import Sequences
 from temporalpairs.store import Store, write_store

@@ -9,30 +9,12 @@ codes = factors[:, ::-1] ** 3  # each factor in a code of its own
 mcc(codes, factors).scores()  # {"mcc_spearman": …}
 ```
 
-The metrics of arrays take codes [n, codes] and factors [n, factors], a row for each observation. The β-VAE and the
-FactorVAE score draw their observations themselves, from the ``ground_truth()`` of a dataset.
+The metrics of arrays take codes [n, codes] and factors [n, factors], a row for each observation; `sparsity` takes pairs
+of observations. The β-VAE and the FactorVAE score draw their observations themselves, from the ``ground_truth()`` of a
+dataset. `cross_seed_mcc` and `udr` compare the codes of several runs and need no factors. docs/metrics.md has a table
+of all.
 """
 
-from slowvae.metrics.correlation import MccScore, mcc
-from slowvae.metrics.explicitness import ModularityScore, modularity_explicitness
-from slowvae.metrics.importance import DciScore, dci
-from slowvae.metrics.information import MigScore, mig
-from slowvae.metrics.interventions import BetaVaeScore, FactorVaeScore, beta_vae_score, factor_vae_score
-from slowvae.metrics.separability import SapScore, sap
+import lazy_loader
 
-__all__ = [
-    "BetaVaeScore",
-    "DciScore",
-    "FactorVaeScore",
-    "MccScore",
-    "MigScore",
-    "ModularityScore",
-    "SapScore",
-    "beta_vae_score",
-    "dci",
-    "factor_vae_score",
-    "mcc",
-    "mig",
-    "modularity_explicitness",
-    "sap",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

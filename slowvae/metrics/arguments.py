@@ -1,7 +1,7 @@
 """What the metrics accept, and what they say of anything else.
 
-`checked_scored` takes codes and factors, `checked_classes` those whose factors are classes, and `checked_split` those
-of a training and a test part.
+`checked_scored` takes codes and factors, `checked_classes` those whose factors are classes or are cut into such, and
+`checked_split` those of a training and a test part; `checked_runs` takes the codes of several runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64, Num
 
-from temporalpairs.checks import truth, whole
+from temporalpairs.checks import several, truth, whole
 from temporalpairs.errors import OptionError
 
 MIN_ROWS = 2  # fewer have no variance
@@ -60,15 +60,38 @@ def checked_scored(
 
 
 def checked_classes(
-    codes: Any, factors: Any, *, min_codes: int = 1, min_factors: int = 1
+    codes: Any, factors: Any, *, min_codes: int = 1, min_factors: int = 1, bins: int = 0
 ) -> tuple[Float64[np.ndarray, "n codes"], Int64[np.ndarray, "n factors"]]:
     """Return codes and factors as arrays, the factors as class indices.
 
+    Args:
+        codes: the codes.
+        factors: the factors.
+        min_codes: least number of codes.
+        min_factors: least number of factors.
+        bins: if above 0, factors of more values are cut into so many classes of equal frequency; equal values stay
+            together.
+
     Raises:
-        OptionError: as `checked_scored` says, or a factor is continuous.
+        OptionError: as `checked_scored` says, or a factor is continuous and ``bins`` is 0.
     """
     codes, factors = checked_scored(codes, factors, min_codes=min_codes, min_factors=min_factors)
-    return codes, _classes(factors)
+    return codes, _cut(factors, bins) if bins else _classes(factors)
+
+
+def checked_runs(runs: Any) -> list[Float64[np.ndarray, "n codes"]]:
+    """Return the codes of several runs for the same observations.
+
+    Raises:
+        OptionError: they are fewer than two, no matrices of finite numbers, or differ in their rows.
+    """
+    listed = several("runs", runs, object, "the codes of two or more runs, such as [codes, others]")
+    if len(listed) < 2:
+        raise OptionError(f"runs holds the codes of {len(listed)}; give those of two or more, such as [codes, others].")
+    rows = len(_matrix(listed[0], "runs[0]", "codes"))
+    if rows < MIN_ROWS:
+        raise OptionError(f"runs[0] has {rows} rows; give at least {MIN_ROWS}.")
+    return [checked_codes(codes, f"runs[{run}]", rows) for run, codes in enumerate(listed)]
 
 
 def checked_split(
@@ -176,9 +199,22 @@ def _classes(factors: Num[np.ndarray, "n factors"]) -> Int64[np.ndarray, "n fact
             raise OptionError(
                 f"factors: column {column} has {len(classes):,} different values in {len(values):,} rows, and not only "
                 "whole numbers, so it is continuous; this metric needs classes. Load the dataset with discrete=True or "
-                "bin the column with np.digitize, or use a metric of continuous factors: mcc, or sap with "
-                "continuous=True."
+                "bin the column with np.digitize, or use a metric of continuous factors: mcc, r2 and dci_es, or sap, "
+                "infomec and irs with continuous=True."
             )
+    return indices
+
+
+def _cut(factors: Num[np.ndarray, "n factors"], bins: int) -> Int64[np.ndarray, "n factors"]:
+    from scipy.stats import rankdata
+
+    indices = np.empty(factors.shape, np.int64)
+    for column, values in enumerate(factors.T):
+        classes, found = np.unique(values, return_inverse=True)
+        if len(classes) > bins:
+            place = (rankdata(values) - 0.5) * bins // len(values)  # ties share their mean rank, and so a class
+            _, found = np.unique(place, return_inverse=True)
+        indices[:, column] = found
     return indices
 
 

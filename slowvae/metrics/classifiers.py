@@ -24,6 +24,13 @@ def logistic_regression() -> Any:
     return LogisticRegression()
 
 
+def unpenalized_regression() -> Any:
+    """Make the classifier of InfoE (latent_quantization, metrics/infomec.py)."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=np.inf, class_weight="balanced")
+
+
 def fit(classifier: Any, points: Float64[np.ndarray, "n columns"], classes: Int64[np.ndarray, "n"]) -> Any:
     """Fit a classifier and return it, converged or not: the number of iterations is part of the definition."""
     from sklearn.exceptions import ConvergenceWarning

@@ -72,19 +72,23 @@ def dci(
         OptionError: the arrays do not fit, there is one code or one factor only, a factor is constant or continuous, or
             an option is out of range.
     """
-    from scipy.stats import entropy
-
     seed = whole("seed", seed, 0, 2**32 - 1)
     jobs = cores() if jobs is None else whole("jobs", jobs, 1)
     split = checked_split(codes, factors, codes_test, factors_test, min_codes=2, min_factors=2)
     importance, accuracies = _fit(split, seed, jobs)
+    train, test = accuracies.mean(axis=0)
+    return DciScore(*disentanglement_and_completeness(importance), float(train), float(test), importance)
+
+
+def disentanglement_and_completeness(importance: Float64[np.ndarray, "codes factors"]) -> tuple[float, float]:
+    """Return both scores of importances: 1 less the normalized entropy of each code and factor, weighted by them."""
+    from scipy.stats import entropy
+
     by_code = 1 - entropy(importance + _UNIFORM, base=importance.shape[1], axis=1)
     by_factor = 1 - entropy(importance + _UNIFORM, base=importance.shape[0], axis=0)
     weights = importance if importance.any() else np.ones_like(importance)
     disentanglement = np.average(by_code, weights=weights.sum(axis=1))
-    completeness = np.average(by_factor, weights=weights.sum(axis=0))
-    train, test = accuracies.mean(axis=0)
-    return DciScore(float(disentanglement), float(completeness), float(train), float(test), importance)
+    return float(disentanglement), float(np.average(by_factor, weights=weights.sum(axis=0)))
 
 
 def _fit(

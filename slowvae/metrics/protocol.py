@@ -1,6 +1,9 @@
-"""The reference's protocol: how much each metric draws.
+"""The protocol: how much each metric draws, and the file that says so.
 
-The numbers are those of the files in github.com/bethgelab/slow_disentanglement that each entry names.
+``metric_configs/…`` are files of the reference, github.com/bethgelab/slow_disentanglement: its bindings ``num_train``,
+``num_test`` or ``num_eval``, ``batch_size``, ``num_variance_estimate``, ``discretizer.num_bins`` and
+``prune_dims.threshold`` are ``train``, ``test``, ``points_of``, ``variances``, ``bins`` and ``threshold``. Metrics that
+the reference lacks draw what the named public implementation draws, or as much as the reference's DCI or MCC.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from typing import Any
 
 from temporalpairs.errors import OptionError
 
+_AS_DCI = "metric_configs/dci.gin"
 MIN_DRAWN = 100  # observations, or points; a score of fewer is chance
 
 
@@ -18,12 +22,12 @@ class Protocol:
     """How much a metric draws; 0 where it draws no such thing.
 
     Attributes:
-        source: file of the reference's repository.
+        source: file that the numbers come from.
         train: observations, or points, that the metric is fitted to.
         test: observations, or points, that it is tested on.
         points_of: observations that make a point.
         variances: observations that the codes' variances are estimated from.
-        bins: bins of a code's histogram.
+        bins: bins of a code's histogram, or classes that a continuous factor is cut into.
         threshold: least standard deviation of an active code.
     """
 
@@ -74,5 +78,13 @@ PROTOCOL = {
         "metric_configs/factor_vae_metric.gin",
         train=10_000, test=5_000, points_of=64, variances=10_000, threshold=0.05,
     ),
+    "mcc_pearson": Protocol("metric_configs/mcc.gin", train=10_000),
+    "mcc_linear": Protocol(_AS_DCI, train=10_000, test=5_000),
+    "r2_linear": Protocol(_AS_DCI, train=10_000, test=5_000),
+    "r2_kernel": Protocol(_AS_DCI, train=10_000, test=5_000),
+    "dci_es": Protocol(_AS_DCI, train=10_000, test=5_000),
+    "infomec": Protocol("latent_quantization: disentangle/metrics/explicitness.py", train=10_000, bins=20),
+    "irs": Protocol("disentanglement_lib: config/unsupervised_study_v1/metric_configs/irs.gin", train=10_000, bins=20),
+    "sparsity": Protocol("metric_configs/mcc.gin", train=10_000),
 }  # fmt: skip
 """The protocol of each metric, by its name."""
