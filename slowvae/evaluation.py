@@ -126,7 +126,7 @@ def evaluate(
         metrics: names among `METRICS`; by default all that continuous factors allow, or, where the factors are classes,
             those of the reference, InfoMEC and IRS.
         fraction: fraction of the reference's numbers of observations, which leaves at least 100 of each.
-        seed: random seed of the draws; each metric starts from it anew.
+        seed: random seed of the draws.
         dataset: dataset to score on; by default the run's, loaded from its store.
         source: where the run's store is, if it moved: a path, ``"release"`` or ``"sample"``.
         split: split of the run's store to score on, such as ``"test"``; by default the one it was trained on.

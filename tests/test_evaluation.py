@@ -170,7 +170,8 @@ def test_masks_get_all_metrics_of_continuous_factors(masks: Run, monkeypatch: py
 
 def test_no_observation_is_fitted_and_tested(masks: Run, store: Path) -> None:
     dataset = load_kitti_masks(source=store)
-    draw = _Draw(dataset, dataset.ground_truth(), encoder(masks.network()), 0)
+    encode = encoder(masks.network())
+    draw = _Draw(dataset, dataset.ground_truth(), encode, encode, 0)
     codes, factors, codes_test, factors_test = draw.held_out(PROTOCOL["dci_es"].scaled(0.02))
     assert len(codes) == len(factors) > 1.8 * len(factors_test) == 1.8 * len(codes_test) > 50
     rows = {tuple(row) for row in [*factors.tolist(), *factors_test.tolist()]}
