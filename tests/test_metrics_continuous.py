@@ -64,6 +64,15 @@ def test_scores_are_those_of_public_implementations(reference: Any) -> None:
 
 @pytest.mark.slow
 @needs_reference
+def test_kernel_ridge_is_that_of_the_public_grid_search(reference: Any) -> None:
+    """By scikit-learn as ysharma1126/ssl_identifiability uses it, factor by factor."""
+    assert r2(*reference[0], model="kernel").per_factor == pytest.approx(
+        [0.97247207, 0.97992237, 0.96809268, 0.98153628, 0.99326719], abs=1e-6
+    )
+
+
+@pytest.mark.slow
+@needs_reference
 def test_dci_es_is_that_of_the_public_forests(reference: Any) -> None:
     """By the forests and scores of andreinicolicioiu/DCI-ES with seed 0."""
     found = dci_es(*reference[0])

@@ -18,7 +18,7 @@ from temporalpairs.errors import OptionError
 
 Similarity = Literal["lasso", "spearman"]
 _ALPHA = 0.1  # of the lasso (disentanglement_lib, udr.py)
-_LEAST_VARIANCE = 0.01  # of an active code (Burda et al., "Importance weighted autoencoders", 2016, section 5.2)
+_LEAST_VARIANCE = 0.01  # of an active code (Burda et al., "Importance weighted autoencoders", 2016)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,10 +67,12 @@ def cross_seed_mcc(
     """Score how far the codes of several runs are the same up to order, sign and scale, without factors.
 
     From Khemakhem et al., "ICE-BeeM: identifiable conditional energy-based deep models based on nonlinear ICA" (2020),
-    section 5.1. As `slowvae.metrics.mcc`, with the codes of another run as the factors: the codes of each two runs are
-    paired such that the sum of the absolute correlations is largest, and the score is their mean. It counts codes that
-    learned nothing like the others; a constant code correlates with nothing. Of runs with different numbers of codes,
-    as many are paired as the smaller one has.
+    which compares seeds so.
+
+    As `slowvae.metrics.mcc`, with the codes of another run as the factors: the codes of each two runs are paired such
+    that the sum of the absolute correlations is largest, and the score is their mean. It counts codes that learned
+    nothing like the others; a constant code correlates with nothing. Of runs with different numbers of codes, as many
+    are paired as the smaller one has.
 
     Example:
         >>> import numpy as np
@@ -105,7 +107,7 @@ def udr(
     """Score runs by the unsupervised disentanglement ranking (UDR): those rank high that others resemble.
 
     From Duan et al., "Unsupervised model selection for variational disentangled representation learning" (2020),
-    section 4, as disentanglement_lib has it (udr.py).
+    as disentanglement_lib has it (udr.py).
 
     With R the similarity of the active codes of two runs, their score is the mean, over rows and over columns, of
     (max R)² / Σ R. A run's is the median over the others.

@@ -66,7 +66,7 @@ def dci_es(
 
     From Eastwood & Williams, "A framework for the quantitative evaluation of disentangled representations" (2018),
     section 2, with random forests, and Eastwood et al., "DCI-ES: an extended disentanglement framework with connections
-    to identifiability" (2023), sections 3 and 4, as their code has them (andreinicolicioiu/DCI-ES): forests of 100
+    to identifiability" (2023), as their code has them (andreinicolicioiu/DCI-ES): forests of 100
     whole trees, whose importances give disentanglement and completeness as in `dci`, and whose R² is the
     informativeness.
 

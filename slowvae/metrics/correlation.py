@@ -110,7 +110,7 @@ def mcc_linear(
     """Score with the mean correlation coefficient after the best linear map: weak identifiability.
 
     From Khemakhem et al., "ICE-BeeM: identifiable conditional energy-based deep models based on nonlinear ICA" (2020),
-    section 4: identifiable up to a linear map is weaker than up to order and scale, which `mcc` scores.
+    where identifiable up to a linear map is called weak; `mcc` scores strong identifiability, up to order and scale.
 
     The codes are mapped to the factors by least squares on the training part; the score is the `mcc` of mapped codes
     and factors on the test part. Any invertible linear map of the codes leaves it as it is, and there may be fewer

@@ -97,7 +97,7 @@ def infomec(
 ) -> InfoMecScore:
     """Score with InfoM, InfoE and InfoC.
 
-    From Hsu et al., "Disentanglement via latent quantization" (2023), section 4, as their code has them
+    From Hsu et al., "Disentanglement via latent quantization" (2023), as their code has them
     (kylehkhsu/latent_quantization, metrics/infomec.py and explicitness.py).
 
     With N the normalized mutual information of factors (rows) and active codes (columns), a factor's row divided by its

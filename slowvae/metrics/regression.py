@@ -15,7 +15,7 @@ from temporalpairs.errors import OptionError
 Regression = Literal["linear", "kernel"]
 _KERNEL_ROWS = 2000  # its matrix has a row and a column for each
 _FOLDS = 3
-_RIDGES, _WIDTHS = (1.0, 0.1, 0.01, 0.001), np.logspace(-2, 2, 4)  # von Kügelgen et al. 2021, appendix D
+_RIDGES, _WIDTHS = (1.0, 0.1, 0.01, 0.001), np.logspace(-2, 2, 4)  # ssl_identifiability, main_3dident.py
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,7 @@ def r2(
     R² = 1 − Σ (factor − predicted)² / Σ (factor − mean)², the sums being over the test part. The linear regression is
     least squares; the kernel ridge regression has a radial kernel of the standardized codes, its ridge and width chosen
     by three-fold cross-validation, as von Kügelgen et al., "Self-supervised learning with data augmentations provably
-    isolates content from style" (2021), have it.
+    isolates content from style" (2021), have it (ysharma1126/ssl_identifiability).
 
     Example:
         >>> import numpy as np

@@ -41,7 +41,7 @@ def irs(
 ) -> IrsScore:
     """Score with the interventional robustness score.
 
-    From Suter et al., "Robustly disentangled causal mechanisms" (2019), section 3, as disentanglement_lib has it
+    From Suter et al., "Robustly disentangled causal mechanisms" (2019), as disentanglement_lib has it
     (irs.py, scalable_disentanglement_score).
 
     The robustness of a code to all factors but one is 1 − E[d] / max |code − mean|: among the observations of each

@@ -45,7 +45,7 @@ class SparsityScore:
 def sparsity(codes: Float[np.ndarray, "n 2 codes"], factors: Num[np.ndarray, "n 2 factors"]) -> SparsityScore:
     """Compare how sparsely codes and factors move from a frame to the next.
 
-    Klindt et al., "Towards nonlinear disentanglement in natural data with temporal sparse coding" (2021), section 3,
+    Klindt et al., "Towards nonlinear disentanglement in natural data with temporal sparse coding" (2021),
     measure the transitions of natural factors by excess kurtosis and the shape of a generalized normal distribution. A
     model that has recovered the factors moves as sparsely as they do; a mixture of them moves less sparsely.
 
