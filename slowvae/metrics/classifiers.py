@@ -37,4 +37,5 @@ def fit(classifier: Any, points: Float64[np.ndarray, "n columns"], classes: Int6
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # of few observations
         return classifier.fit(points, classes)
