@@ -55,7 +55,7 @@ assert next(iter(PairLoader(sprites, 8))).frames.any()
 assert sprites.ground_truth().sample(600, __import__("numpy").random.RandomState(0))[1].any()
 run = train(masks, folder / "run", steps=2, batch_size=4, device="cpu")
 assert resume(run.folder, steps=3, device="cpu").step == 3
-assert "mcc_spearman" in evaluate(run, fraction=0.01, device="cpu").scores
+assert "mcc_spearman" in evaluate(run, metrics=["mcc"], fraction=0.01, device="cpu").scores
 assert main(["verify", str(built[1])]) == 0
 print("works")
 """
