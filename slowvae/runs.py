@@ -83,16 +83,24 @@ class RunConfig:
         Raises:
             OptionError: ``network`` is none, there is no such objective, or it has no such hyperparameter.
         """
-        data, kind = describe_data(dataset), find_objective(options.objective)
-        precision = settle_precision(options.precision, device)
-        options = replace(options, precision=precision, hyperparameters=kind.settled(options.hyperparameters))
-        if issubclass(kind, Floor):
-            options = replace(options, steps=1)
+        data = describe_data(dataset)
+        options = replace(cls.settled(options), precision=settle_precision(options.precision, device))
         if network is not None:
             options = replace(options, z_dim=checked_network(network).z_dim)
         source = dataset.source
         own = network is not None
         return cls(options, data, source.frame_shape, source.window, own, str(device), present_versions())
+
+    @staticmethod
+    def settled(options: TrainOptions) -> TrainOptions:
+        """Return options with all hyperparameters of their objective, and a single step where it takes none.
+
+        Raises:
+            OptionError: there is no such objective, or it has no such hyperparameter.
+        """
+        kind = find_objective(options.objective)
+        steps = 1 if issubclass(kind, Floor) else options.steps
+        return replace(options, steps=steps, hyperparameters=kind.settled(options.hyperparameters))
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON can hold it."""

@@ -29,6 +29,7 @@ from temporalpairs.download.cache import HOME_VARIABLE
 from temporalpairs.store import read_sources, read_store, write_store
 
 COMMANDS = (
+    "benchmark",
     "build",
     "demo",
     "download",
