@@ -1,3 +1,4 @@
+from .benchmark import run_benchmark as run_benchmark
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .model import SlowVAE as SlowVAE

@@ -42,7 +42,7 @@ from slowvae.runs import CONFIG, Run, RunConfig, present
 from slowvae.score_file import read_scores
 from slowvae.seeds import summarize
 from slowvae.training import train
-from temporalpairs.checks import as_path
+from temporalpairs.checks import as_path, shown, whole
 from temporalpairs.datasets import find_dataset
 from temporalpairs.errors import OptionError, TemporalPairsError
 from temporalpairs.store.atomic import replace_file
@@ -182,9 +182,9 @@ def run_benchmark(
     """
     read = Spec.read(spec)
     jobs = list_jobs(read, out)
-    if only is not None and only not in range(1, len(jobs) + 1):
-        raise OptionError(f"only={only}: the runs are numbered from 1 to {len(jobs)}.")
-    for job in jobs if only is None else [jobs[only - 1]]:
+    if progress is not None and not callable(progress):
+        raise OptionError(f"progress={shown(progress)}: give a function of a line, such as print.")
+    for job in jobs if only is None else [jobs[whole("only", only, 1, len(jobs)) - 1]]:
         if progress is not None:
             progress(f"run {job.number} of {len(jobs)}: {job.method.name} on {job.data.name}, seed {job.seed}")
         error = _made(read, job, device)

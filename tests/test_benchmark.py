@@ -144,5 +144,7 @@ def test_the_specifications_of_the_repository_can_be_read() -> None:
 
 
 def test_a_number_that_no_run_has_is_told(spec: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="only=9: the runs are numbered from 1 to 4"):
+    with pytest.raises(OptionError, match="only=9 is out of range; give a whole number from 1 to 4"):
         run_benchmark(spec, tmp_path / "out", only=9)
+    with pytest.raises(OptionError, match="progress=3: give a function"):
+        run_benchmark(spec, tmp_path / "out", progress=3)  # type: ignore[arg-type]

@@ -145,7 +145,7 @@ CALLS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "save_pictures": (report.save_pictures, FEW),
 }
 ELSEWHERE = {  # tried in tests of their own, or classes that functions return and that check nothing themselves
-    *("train", "train_seeds", "resume", "evaluate"),
+    *("train", "train_seeds", "resume", "evaluate", "run_benchmark"),
     *("Annotations", "MaskTrack", "SourceFile", "VideoTracks", "RunLengths", "Sequences", "Store"),
     *("ArrayDataset", "ArraySample", "Sample", "Sequence", "SequenceView", "WindowOrigin", "WindowSource"),
     *(
