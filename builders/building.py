@@ -24,7 +24,7 @@ from filelock import Timeout
 from temporalpairs.builders.formats import ON_ERROR, Annotations, OnError, open_annotations
 from temporalpairs.builders.parts import Task, open_part
 from temporalpairs.checks import choice, of_kind, shown, whole
-from temporalpairs.errors import DatasetWarning, OptionError, StoreError, StoreExistsError
+from temporalpairs.errors import DatasetWarning, OptionError, StoreBusyError, StoreError, StoreExistsError
 from temporalpairs.files import locked, remove_folder
 from temporalpairs.parallel import run_in_order
 from temporalpairs.store import INPUTS, StoreFormat, StoreWriter, read_attributes, store_path, writing, writing_store
@@ -290,7 +290,8 @@ def _parts_folder(target: Path, *, keep: bool) -> Iterator[Path]:
         keep: whether what was made is of use to another build, should this one fail.
 
     Raises:
-        StoreError: another process is building the target, or the folder cannot be made.
+        StoreBusyError: another process is building the target.
+        StoreError: the folder cannot be made.
     """
     folder = target.with_name(f".{target.name}.parts")
     with writing(target):
@@ -308,4 +309,4 @@ def _parts_folder(target: Path, *, keep: bool) -> Iterator[Path]:
                 if done or not keep or not list(folder.glob("*.zip")):
                     remove_folder(folder)
     except Timeout:
-        raise StoreError(target, "is being built by another process", "Wait for it, or choose another --out.") from None
+        raise StoreBusyError(target) from None

@@ -14,6 +14,7 @@ from .errors import RunError as RunError
 from .errors import RunNotWrittenError as RunNotWrittenError
 from .errors import RunWarning as RunWarning
 from .errors import SourceMissingError as SourceMissingError
+from .errors import StoreBusyError as StoreBusyError
 from .errors import StoreCorruptError as StoreCorruptError
 from .errors import StoreError as StoreError
 from .errors import StoreExistsError as StoreExistsError

@@ -111,6 +111,13 @@ class StoreExistsError(StoreError, FileExistsError):
         super().__init__(path, "exists already and was left as it is", "Choose another --out, or delete it first.")
 
 
+class StoreBusyError(StoreError):
+    """Another process is building the store."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path, "is being built by another process", "Wait for it, or choose another --out.")
+
+
 class NotAStoreError(StoreError):
     """There is something at the path, but not a store of this package."""
 

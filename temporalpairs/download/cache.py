@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from temporalpairs.errors import (
     DatasetWarning,
     OptionError,
     SourceMissingError,
+    StoreBusyError,
     StoreExistsError,
     StoreNotFoundError,
     TemporalPairsError,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 HOME_VARIABLE = "TEMPORAL_PAIRS_HOME"
+_POLL = 0.1  # seconds between two looks at what another process builds
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +225,14 @@ def ensure_sample(sample: Sample, root: Path) -> Path:
         digest.update(file.read_bytes())
     path = root / f"{sample.store}-{digest.hexdigest()[:8]}.zarr"
     with _telling(root):
-        if not exists(path):
-            root.mkdir(parents=True, exist_ok=True)
-            with suppress(StoreExistsError):  # another process published the same meanwhile
+        root.mkdir(parents=True, exist_ok=True)
+        while not exists(path):
+            try:
                 sample.build(path)
+            except StoreExistsError:  # another process published the same meanwhile
+                break
+            except StoreBusyError:  # or is about to
+                time.sleep(_POLL)
     return path
 
 
