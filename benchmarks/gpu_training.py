@@ -24,10 +24,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_pairs import Drawn, draw_masks, find_packages, wait
+from gpu_pairs import wait
 from reference_slowvae import ReferenceTraining
 from torch import Tensor
 from torch.utils.data import DataLoader
+
+from kittimasks import load_kitti_masks
+from temporalpairs.loaders import WindowDataset
 
 BATCH = 32  # pairs, the reference's
 STEP_TARGET = 10.0  # times the reference's steps a second
@@ -36,7 +39,7 @@ PUBLISHED = {1: "66.1 ± 4.5", 5: "79.6 ± 5.8"}  # MCC of SlowVAE on the releas
 SAMPLES = 10_000  # of the MCC, as in the reference
 PEAK_FLOPS = {"bfloat16": 790e12, "float32": 60e12}  # of an H100 or H200: dense bf16, and float32 without tensor cores
 PEAK_BYTES = 3e12  # a second, of its memory
-MODELS = {"slowvae": (1.0, 10.0), "beta-vae": (8.0, 0.0)}
+MODELS = ("slowvae", "beta-vae")
 
 
 def prepare(text: Path, data: Path) -> None:
@@ -52,14 +55,14 @@ def prepare(text: Path, data: Path) -> None:
     print(f"{data}: {len(joined.start) - 1} sequences, {len(joined.factors):,} frames")
 
 
-def load(data: Path | None, max_delta_t: int) -> Drawn:
-    """Return the windows of a prepared file."""
+def load(data: Path | None, max_delta_t: int) -> WindowDataset:
+    """Return the windows of a prepared file, or of the synthetic sample."""
     from temporalpairs.loaders.options import WindowOptions
     from temporalpairs.loaders.windows import Windows
     from temporalpairs.sequences import Sequences
 
     if data is None:
-        return draw_masks(8_000, 2)
+        return load_kitti_masks("sample", max_delta_t=max_delta_t)
     with np.load(data) as file:
         count = len(file["start"]) - 1
         unknown = np.full(count, -1)
@@ -67,25 +70,25 @@ def load(data: Path | None, max_delta_t: int) -> Drawn:
             frames=file["frames"], factors=file["factors"], start=file["start"], video=unknown, track=unknown,
             crop=unknown, first_frame=unknown, category=unknown,
         )  # fmt: skip
-    return Drawn(Windows.of(sequences, np.arange(count), WindowOptions(max_delta_t=max_delta_t)))
+    windows = Windows.of(sequences, np.arange(count), WindowOptions(max_delta_t=max_delta_t))
+    return WindowDataset(windows, factor_names=("y", "x", "area"))
 
 
-def make_session(dataset: Drawn, device: torch.device, **told: Any) -> Any:
+def make_session(dataset: WindowDataset, device: torch.device, **told: Any) -> Any:
     """Return a training as `slowvae.train` makes it, without a folder."""
     from slowvae.options import TrainOptions
     from slowvae.ranks import Ranks
     from slowvae.runs import RunConfig
     from slowvae.training import Training
 
-    options = TrainOptions(batch_size=BATCH, **told)
-    config = RunConfig(options, {}, 1, 2, False, str(device), {})
+    config = RunConfig(TrainOptions.of(None, batch_size=BATCH, **told), {}, (1, 64, 64), 2, False, str(device), {})
     return Training(dataset, config, device, None, Ranks())
 
 
 class Job:
     """A session on a stream of its own, with its batches and its captured step."""
 
-    def __init__(self, dataset: Drawn, device: torch.device, *, graph: bool = True, **told: Any) -> None:
+    def __init__(self, dataset: WindowDataset, device: torch.device, *, graph: bool = True, **told: Any) -> None:
         from slowvae.device import fast_step
 
         self.session = make_session(dataset, device, **told)
@@ -110,7 +113,7 @@ def weights(session: Any) -> Tensor:
     return torch.cat([parameter.detach().flatten().float().cpu() for parameter in session.network.parameters()])
 
 
-def check(dataset: Drawn, device: torch.device) -> dict[str, Any]:
+def check(dataset: WindowDataset, device: torch.device) -> dict[str, Any]:
     """Compare captured steps with eager ones, and capturing with not having captured."""
     if device.type != "cuda":
         return {}
@@ -149,7 +152,7 @@ def per_step(
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-def reference_work(dataset: Drawn, device: torch.device, workers: int) -> Callable[[int], None]:
+def reference_work(dataset: WindowDataset, device: torch.device, workers: int) -> Callable[[int], None]:
     """Return the plain loop with a loader as slow as the reference's: frames as bytes, one item at a time."""
     from reference_masks import ReferenceDataset, collate
 
@@ -173,7 +176,7 @@ def reference_work(dataset: Drawn, device: torch.device, workers: int) -> Callab
     return work
 
 
-def speed(dataset: Drawn, device: torch.device, quick: bool) -> dict[str, Any]:
+def speed(dataset: WindowDataset, device: torch.device, quick: bool) -> dict[str, Any]:
     """Time steps: captured and eager, with the loader and on one batch, beside the plain loop."""
     steps, repeats = (2, 1) if quick else (400, 5)
     precisions = ("float32", "bfloat16")
@@ -220,7 +223,7 @@ def speed(dataset: Drawn, device: torch.device, quick: bool) -> dict[str, Any]:
     return found
 
 
-def floor(dataset: Drawn, device: torch.device, step: dict[str, float]) -> dict[str, Any]:
+def floor(dataset: WindowDataset, device: torch.device, step: dict[str, float]) -> dict[str, Any]:
     """Count what a step computes and moves, and see where the time goes."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -277,7 +280,7 @@ def kernels(job: Job, taken: float) -> list[tuple[str, float, int]]:
     return found[:30]
 
 
-def side_by_side(dataset: Drawn, device: torch.device, quick: bool) -> dict[int, float]:
+def side_by_side(dataset: WindowDataset, device: torch.device, quick: bool) -> dict[int, float]:
     """Time several seeds at once, each on a stream of its own: steps a second, all together."""
     steps, found = (2 if quick else 300), {}
     print("\nseeds side by side, bfloat16, steps a second together")
@@ -294,7 +297,7 @@ def side_by_side(dataset: Drawn, device: torch.device, quick: bool) -> dict[int,
     return found
 
 
-def score(session: Any, dataset: Drawn, device: torch.device) -> float:
+def score(session: Any, dataset: WindowDataset, device: torch.device) -> float:
     """Return the MCC (Spearman) of the first frames of windows drawn sixteen at a time, as the reference draws them."""
     from slowvae.metrics import mcc
 
@@ -308,15 +311,14 @@ def score(session: Any, dataset: Drawn, device: torch.device) -> float:
 
 
 def train(
-    dataset: Drawn, device: torch.device, *, model: str, precision: str, steps: int, seeds: int, together: int
+    dataset: WindowDataset, device: torch.device, *, model: str, precision: str, steps: int, seeds: int, together: int
 ) -> dict[str, Any]:
     """Train with several seeds, some side by side, and score each."""
-    beta, gamma = MODELS[model]
     scores: list[float] = []
     began = time.perf_counter()
     for start in range(0, seeds, together):
         chosen = range(start, min(start + together, seeds))
-        told = {"precision": precision, "beta": beta, "gamma": gamma}
+        told = {"precision": precision, "objective": model}
         jobs = [Job(dataset, device, seed=seed, **told) for seed in chosen]
         for done in range(steps):
             for job in jobs:
@@ -350,7 +352,6 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=["check", "speed", "train"], default=["check", "speed", "train"])
     parser.add_argument("--quick", action="store_true", help="small and short, to see that it runs")
     options = parser.parse_args()
-    find_packages()
     if options.prepare is not None:
         prepare(options.prepare, options.data)
         return
