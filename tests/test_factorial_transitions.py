@@ -169,11 +169,13 @@ def equal_laws(ours: np.ndarray, theirs: np.ndarray, cells: int) -> float:
     return float(stats.chi2_contingency(table[:, table.any(axis=0)]).pvalue)
 
 
-@pytest.mark.parametrize("rate", [1.0, "random"])
-def test_a_million_pairs_are_like_those_of_the_reference(rate: Any) -> None:
+@pytest.mark.parametrize(
+    ("rate", "each"),  # a rate for each pair leaves nothing to draw together
+    [(1.0, 250_000), ("random", 1_000), pytest.param("random", 25_000, marks=pytest.mark.slow)],
+)
+def test_a_million_pairs_are_like_those_of_the_reference(rate: Any, each: int) -> None:
     sizes, categorical = (5, 9, 6), (True, False, False)
     random, starts = RandomState(3), np.array([[0, 0, 0], [2, 4, 3], [4, 8, 1], [1, 2, 5]])
-    each = 250_000 if rate == 1.0 else 1_000  # a rate for each pair leaves nothing to draw together
     theirs = [
         laplace_after(start, sizes, np.array(categorical), -1 if rate == "random" else rate, random, each)
         for start in starts
@@ -184,10 +186,11 @@ def test_a_million_pairs_are_like_those_of_the_reference(rate: Any) -> None:
         assert equal_laws(*cells, int(np.prod(sizes))) > LEAST_P, start
 
 
+@pytest.mark.parametrize("draws", [10_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("k", [-1, 2])
-def test_uniform_pairs_are_like_those_of_the_reference(k: int) -> None:
+def test_uniform_pairs_are_like_those_of_the_reference(k: int, draws: int) -> None:
     sizes, start, random = (5, 3, 4), np.array([1, 2, 0]), RandomState(5)
-    theirs = np.array([uniform_after(start, sizes, k, random) for _ in range(10_000)])
+    theirs = np.array([uniform_after(start, sizes, k, random) for _ in range(draws)])
     law = Transition(sizes, (True, False, False), law="uniform", changing="random" if k == -1 else k)
     ours = follow(law, np.tile(start, (200_000, 1)), seed=6)
     cells = [np.ravel_multi_index(tuple(sample.T), sizes) for sample in (ours, theirs)]
